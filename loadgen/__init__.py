@@ -1,0 +1,1 @@
+"""The load generator and the experiment. Meets the service only on the wire; never needs torch."""

@@ -1,0 +1,1 @@
+"""Models: signal in, bases out. Knows no web."""

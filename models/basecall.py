@@ -1,0 +1,29 @@
+"""What comes out: the bases of one read."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Basecall:
+    """The call of one read.
+
+    `moves` is uint8 [steps]: 1 where a step emitted a base, so `moves.sum() == len(sequence)`; a step is
+    `stride` samples. `qstring` is Phred+33, one character a base.
+    """
+
+    sequence: str
+    qstring: str
+    moves: NDArray[np.uint8]
+    stride: int
+    samples: int
+
+    @property
+    def mean_q(self) -> float:
+        """The mean quality as the field reports it: the Phred score of the mean error probability."""
+        if not self.qstring:
+            return 0.0
+        phred = np.frombuffer(self.qstring.encode(), np.uint8).astype(np.float64) - 33.0
+        return float(-10.0 * np.log10(np.mean(10.0 ** (-phred / 10.0))))

@@ -1,0 +1,1 @@
+"""The service: bases over HTTP."""

@@ -1,0 +1,30 @@
+"""What every test may ask for: the shared reads, and tools that the machine may lack."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+
+def missing(what: str) -> NoReturn:
+    """Skip because the machine lacks `what`, or fail where CI says that nothing may be lacking."""
+    if os.environ.get("FIVEWAYS_REQUIRE_TOOLS"):
+        pytest.fail(f"FIVEWAYS_REQUIRE_TOOLS is set, and this machine lacks {what}")
+    pytest.skip(f"this machine lacks {what}")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real reads, where FIVEWAYS_SHARED names it."""
+    folder = os.environ.get("FIVEWAYS_SHARED")
+    if not folder:
+        pytest.skip("FIVEWAYS_SHARED is not set: tests on real reads are skipped")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium, for tests that look at pages."""
+    return shutil.which("chromium") or shutil.which("google-chrome") or missing("chromium")
