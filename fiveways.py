@@ -1,0 +1,21 @@
+"""The command line: mounts the commands of the rooms, nothing else."""
+
+import typer
+
+from loadgen.cli import bench, report
+from models.cli import call, models_app
+from reads.cli import simulate
+from service.cli import serve
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command()(call)
+app.command()(serve)
+app.add_typer(bench, name="bench")
+app.command()(report)
+app.command()(simulate)
+app.add_typer(models_app, name="models")
+
+
+def main() -> None:
+    """Run `fiveways`."""
+    app()
