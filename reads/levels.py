@@ -1,0 +1,114 @@
+"""What current a pore shows for each k-mer, how long it dwells there, and how noisy it is.
+
+Levels are in the unit of the read's own median and MAD (times 1.4826), so that a scaling per read is all
+that stands between them and pA. The tables shipped beside this file were estimated by `fit` from reads
+aligned with `reads.resquiggle`; they are this project's own estimates.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reads.resquiggle import Alignment, base_means
+
+LONGEST_DWELL = 120
+"""Longest dwell that the table tells apart, in samples."""
+PRIOR_COUNT = 3.0
+"""How many observations the former estimate of a level is worth."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Levels:
+    """One chemistry. `means`, `spreads` float32 [4**k]: a k-mer's level, and how it varies from one visit
+    to the next; `dwell` float64 [LONGEST_DWELL]: probability of 1, 2, ... samples; noise inside a visit is
+    white (`white_sd`) plus first-order autoregressive (`slow_sd`, `slow_rho`). `centre_pa` and `width_pa`
+    are the typical median and MAD of a read in pA."""
+
+    k: int
+    means: NDArray[np.float32]
+    spreads: NDArray[np.float32]
+    dwell: NDArray[np.float64]
+    white_sd: float
+    slow_sd: float
+    slow_rho: float
+    centre_pa: float
+    width_pa: float
+    sample_rate: float
+
+    @classmethod
+    def load(cls, path: Path) -> "Levels":
+        """Read a table that `save` wrote."""
+        with np.load(path, allow_pickle=False) as table:
+            scalars = {name: table[name].item() for name in _SCALARS}
+            return cls(means=table["means"], spreads=table["spreads"], dwell=table["dwell"], **scalars)
+
+    def save(self, path: Path) -> None:
+        """Write the table as .npz."""
+        arrays = {"means": self.means, "spreads": self.spreads, "dwell": self.dwell}
+        np.savez_compressed(path, **arrays, **{name: np.array(getattr(self, name)) for name in _SCALARS})
+
+
+_SCALARS = ("k", "white_sd", "slow_sd", "slow_rho", "centre_pa", "width_pa", "sample_rate")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Aligned:
+    """A read of known sequence: pA [samples], its k-mers [bases], and which samples are whose."""
+
+    picoamps: NDArray[np.float32]
+    kmers: NDArray[np.int64]
+    alignment: Alignment
+
+
+def fit(reads: Iterable[Aligned], former: Levels) -> Levels:
+    """Estimate the levels anew from aligned reads; k-mers seen rarely lean on `former`.
+
+    A visit that lies over one MAD off the former level is taken for a misalignment and left out.
+    """
+    size = 4**former.k
+    sums, squares, counts = np.zeros(size), np.zeros(size), np.zeros(size)
+    dwell = np.zeros(LONGEST_DWELL)
+    covariance, pairs = np.zeros(3), 0
+    centres, widths = [], []
+    for read in reads:
+        starts, scale, shift = read.alignment.starts, read.alignment.scale, read.alignment.shift
+        seen = (base_means(read.picoamps, starts) - shift) / scale
+        good = np.abs(seen - former.means[read.kmers]) < 1.0
+        np.add.at(sums, read.kmers[good], seen[good])
+        np.add.at(squares, read.kmers[good], seen[good] ** 2)
+        np.add.at(counts, read.kmers[good], 1)
+        spans = np.diff(starts)
+        dwell += np.bincount(np.minimum(spans, LONGEST_DWELL) - 1, minlength=LONGEST_DWELL)
+        inside = (read.picoamps[starts[0] : starts[-1]] - shift) / scale - np.repeat(seen, spans)
+        owner = np.repeat(np.arange(len(spans)), spans)
+        for lag in range(3):
+            same = owner[lag:] == owner[: len(owner) - lag]
+            covariance[lag] += np.mean((inside[lag:] * inside[: len(inside) - lag])[same])
+        pairs += 1
+        centres.append(float(np.median(read.picoamps)))
+        widths.append(scale)
+    means = (sums + PRIOR_COUNT * former.means) / (counts + PRIOR_COUNT)
+    typical = float(np.sqrt(max((squares.sum() - (sums**2 / np.maximum(counts, 1)).sum()) / counts.sum(), 1e-6)))
+    variance = squares / np.maximum(counts, 1) - (sums / np.maximum(counts, 1)) ** 2
+    spreads = np.sqrt((counts * variance + 10 * typical**2) / (counts + 10))
+    middle = np.median(means)
+    width = np.median(np.abs(means - middle)) * 1.4826
+    # The covariance of white + AR(1) noise is slow_sd^2 rho^lag, plus white_sd^2 at lag 0.
+    c0, c1, c2 = covariance / max(pairs, 1)
+    rho = float(np.clip(c2 / c1, 0.0, 0.99))
+    slow = float(np.sqrt(max(c1 / max(rho, 0.1), 0.0)))
+    return Levels(
+        k=former.k,
+        means=((means - middle) / width).astype(np.float32),
+        spreads=(spreads / width).astype(np.float32),
+        dwell=dwell / dwell.sum(),
+        white_sd=float(np.sqrt(max(c0 - slow**2, 1e-6))) / width,
+        slow_sd=slow / width,
+        slow_rho=rho,
+        centre_pa=float(np.median(centres)),
+        width_pa=float(np.median(widths)) * width,
+        sample_rate=former.sample_rate,
+    )

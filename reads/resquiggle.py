@@ -1,0 +1,136 @@
+"""Which samples of a read belong to which base of a known sequence.
+
+A hidden Markov model with one state a base, Gaussian emissions around the level that `reads.levels` gives
+for the base's k-mer, and a junk state before and after (adapter, clipped ends). Viterbi in a band that
+follows the best state. Knows no files and no references: those are handed in as levels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+BAND = 1200
+"""Bases on either side of the best one that stay in play, together."""
+STAY, ADVANCE = np.float32(np.log(8.0 / 9.0)), np.float32(np.log(1.0 / 9.0))
+"""4 kHz at about 450 bases/s: nine samples a base."""
+JUNK = np.float32(-1.6)
+"""Log-likelihood of a sample that belongs to no base: what a sample 1.6 SDs off scores."""
+WORST = np.float32(-8.0)
+"""No single sample counts for more than being four SDs off: spikes must not bend the path."""
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc]
+def _viterbi(signal, means, inv_sds, log_sds, band, stay, advance, junk, worst):  # type: ignore[no-untyped-def]
+    """Return starts int64 [bases + 1] and the score per aligned sample; starts[0] is -1 where there is no path."""
+    samples, bases = len(signal), len(means)
+    width = min(band, bases)
+    low = np.zeros(samples, np.int64)
+    came = np.zeros((samples, width), np.uint8)  # 0 stay, 1 from the base before, 2 from junk
+    previous = np.full(width, -np.inf, np.float32)
+    current = np.full(width, -np.inf, np.float32)
+    end_score, end_sample = -np.inf, -1
+    start = 0
+    for t in range(samples):
+        x = signal[t]
+        old = start
+        if t > 0:
+            best = 0
+            for j in range(width):
+                if previous[j] > previous[best]:
+                    best = j
+            start = min(max(old, old + best - width // 2), bases - width)
+        low[t] = start
+        shift = start - old
+        for j in range(width):
+            i = start + j
+            k = j + shift
+            score = previous[k] + stay if t > 0 and k < width else -np.inf
+            step = np.uint8(0)
+            if t > 0 and 0 < k <= width and previous[k - 1] + advance > score:
+                score = previous[k - 1] + advance
+                step = np.uint8(1)
+            if i == 0 and junk * t > score:
+                score = junk * t
+                step = np.uint8(2)
+            z = (x - means[i]) * inv_sds[i]
+            current[j] = score + max(-0.5 * z * z - log_sds[i], worst)
+            came[t, j] = step
+        last = bases - 1 - start
+        if last < width and current[last] + junk * (samples - 1 - t) > end_score:
+            end_score = current[last] + junk * (samples - 1 - t)
+            end_sample = t
+        previous, current = current, previous
+    starts = np.full(bases + 1, -1, np.int64)
+    if end_sample < 0:
+        return starts, -np.inf
+    starts[bases] = end_sample + 1
+    i = bases - 1
+    t = end_sample
+    while True:
+        step = came[t, i - low[t]]
+        if step == 0:
+            t -= 1
+            continue
+        starts[i] = t
+        if step == 2:
+            break
+        i -= 1
+        t -= 1
+    aligned = max(end_sample + 1 - starts[0], 1)
+    return starts, (end_score - junk * (samples - aligned)) / aligned
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alignment:
+    """`starts` int64 [bases + 1]: base i is samples starts[i] to starts[i + 1]. `score` is the mean
+    log-likelihood of an aligned sample; `shift` and `scale` took the signal to the levels' unit."""
+
+    starts: NDArray[np.int64]
+    score: float
+    shift: float
+    scale: float
+
+
+def resquiggle(
+    signal: NDArray[np.float32], means: NDArray[np.float32], sds: NDArray[np.float32], *, rounds: int = 3
+) -> Alignment | None:
+    """Align `signal` [samples] to the levels `means`, `sds` [bases], or return None where nothing fits.
+
+    The scaling starts from median and MAD of both sides and is refitted to the aligned bases each round
+    by least squares on their medians.
+    """
+    if len(means) < 20 or len(signal) < 3 * len(means):
+        return None
+    shift, scale = float(np.median(signal)), _mad(signal)
+    level_shift, level_scale = float(np.median(means)), _mad(means)
+    scale /= level_scale
+    shift -= scale * level_shift
+    inverse, log_sds = (1 / sds).astype(np.float32), np.log(sds).astype(np.float32)
+    starts = np.zeros(0, np.int64)
+    score = -np.inf
+    for _ in range(rounds):
+        scaled = ((signal - np.float32(shift)) / np.float32(scale)).astype(np.float32)
+        starts, score = _viterbi(scaled, means, inverse, log_sds, BAND, STAY, ADVANCE, JUNK, WORST)
+        if starts[0] < 0:
+            return None
+        observed = base_means(signal, starts)
+        design = np.stack([means, np.ones_like(means)], axis=1)
+        keep = np.abs((observed - shift) / scale - means) < 3 * np.median(sds) + 0.2
+        if keep.sum() < 20:
+            return None
+        (scale, shift), *_ = np.linalg.lstsq(design[keep], observed[keep], rcond=None)
+        if scale <= 0:
+            return None
+    return Alignment(starts, float(score), float(shift), float(scale))
+
+
+def base_means(signal: NDArray[np.float32], starts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean of the samples of each base, float64 [bases]."""
+    sums = np.add.reduceat(signal[: starts[-1]].astype(np.float64), starts[:-1])
+    return sums / np.diff(starts)
+
+
+def _mad(values: NDArray[np.float32]) -> float:
+    return float(np.median(np.abs(values - np.median(values)))) * 1.4826
