@@ -1,0 +1,148 @@
+"""The basecaller: normalise -> chunk -> batch -> network -> decode -> stitch -> call, in this order.
+
+A read's call depends on that read alone: not on what else is in a batch, nor on the order of arrival.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from os import cpu_count
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.basecall import Basecall
+from models.caller import Caller, ChunkCall, Chunks
+from models.chunks import cut, stitch
+from models.config import ModelConfig
+from models.decode import decode_chunk
+from models.errors import SampleRateError
+from models.network import Network
+from reads.read import Read
+
+
+class Basecaller:
+    """A trained network with the scaling, cutting and decoding that its config names; see `Caller`."""
+
+    def __init__(self, config: ModelConfig, network: Network, device: torch.device) -> None:
+        self.config = config
+        self._network = network.to(device).eval()
+        self._device = device
+        # Recurrent steps are too small to share among cores: one single-threaded stream a core is faster,
+        # and does not collapse when something else wants a core.
+        self._streams = 1 if device.type != "cpu" else usable_cores()
+        if device.type == "cpu":
+            torch.set_num_threads(1)
+        self._pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="basecall")
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.config.name
+
+    @property
+    def sample_rate(self) -> float:
+        """The sample rate of the reads it was trained on [Hz]."""
+        return self.config.sample_rate
+
+    @property
+    def chunk_samples(self) -> int:
+        """Samples in a chunk."""
+        return self.config.chunk_samples
+
+    @property
+    def batch_chunks(self) -> int:
+        """The most chunks worth scoring at once."""
+        return self.config.batch_chunks
+
+    def chunk(self, read: Read) -> Chunks:
+        """Normalise and cut a read; SampleRateError where it was not sampled at the model's rate."""
+        if read.sample_rate != self.sample_rate:
+            raise SampleRateError(
+                f"read {read.read_id} was sampled at {read.sample_rate:g} Hz, "
+                f"model {self.name} takes {self.sample_rate:g} Hz"
+            )
+        config = self.config
+        return cut(normalise(read.signal), config.chunk_samples, config.overlap, config.stride)
+
+    @torch.inference_mode()
+    def score(self, batch: NDArray[np.float32]) -> Any:
+        """Evaluate the network on [n, chunk_samples]: scores, float32 [n, T, S, 4 or 5], on the device."""
+        if self._device.type != "cpu":
+            return self._network(torch.from_numpy(batch)[:, None].to(self._device)).float()
+        shares = np.array_split(batch, min(self._streams, len(batch)))
+        return torch.cat(list(self._pool.map(self._score_share, shares)))
+
+    @torch.inference_mode()
+    def _score_share(self, share: NDArray[np.float32]) -> torch.Tensor:
+        out: torch.Tensor = self._network(torch.from_numpy(share)[:, None])
+        return out
+
+    def decode(self, scores: Any) -> Sequence[ChunkCall]:
+        """Decode scores [n, T, S, 4 or 5], a chunk a core at a time."""
+        return list(self._pool.map(self._decode_chunk, scores.cpu().numpy()))
+
+    def _decode_chunk(self, scores: NDArray[np.float32]) -> ChunkCall:
+        config = self.config
+        return decode_chunk(scores, config.blank_score, config.q_scale, config.q_bias)
+
+    def stitch(self, chunks: Chunks, calls: Sequence[ChunkCall]) -> Basecall:
+        """Join the calls of all of a read's chunks."""
+        return stitch(chunks, calls, self.config.stride)
+
+
+def call(caller: Caller, reads: Iterable[Read]) -> Iterator[tuple[Read, Basecall]]:
+    """Call reads lazily and in order, with batches filled across them.
+
+    Raises SampleRateError at the read at fault.
+    """
+    waiting: list[tuple[Read, Chunks, list[ChunkCall]]] = []
+    rows: list[NDArray[np.float32]] = []
+    owners: list[list[ChunkCall]] = []
+
+    def run(count: int) -> None:
+        calls = caller.decode(caller.score(np.stack(rows[:count])))
+        for owner, chunk_call in zip(owners[:count], calls, strict=True):
+            owner.append(chunk_call)
+        del rows[:count], owners[:count]
+
+    def finished() -> Iterator[tuple[Read, Basecall]]:
+        while waiting and len(waiting[0][2]) == len(waiting[0][1]):
+            read, chunks, calls = waiting.pop(0)
+            yield read, caller.stitch(chunks, calls)
+
+    for read in reads:
+        chunks = caller.chunk(read)
+        calls: list[ChunkCall] = []
+        waiting.append((read, chunks, calls))
+        rows.extend(chunks.samples)
+        owners.extend([calls] * len(chunks))
+        while len(rows) >= caller.batch_chunks:
+            run(caller.batch_chunks)
+        yield from finished()
+    if rows:
+        run(len(rows))
+    yield from finished()
+
+
+def normalise(signal: NDArray[np.int16]) -> NDArray[np.float32]:
+    """Return `signal` less its median, over its median absolute deviation times 1.4826, float32 [samples].
+
+    Independent of calibration. A constant signal becomes zeros.
+    """
+    if not len(signal):
+        return np.zeros(0, np.float32)
+    values = signal.astype(np.float32)
+    median = np.median(values)
+    spread = 1.4826 * float(np.median(np.abs(values - median)))
+    return (values - median) / np.float32(max(spread, 1.0))
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may run on."""
+    try:
+        from os import sched_getaffinity  # noqa: PLC0415 - Linux only
+    except ImportError:
+        return cpu_count() or 1
+    return len(sched_getaffinity(0))

@@ -1,0 +1,87 @@
+"""Models by name: this project's own, shipped in `zoo/`, and directories in the same form."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from models.basecaller import Basecaller
+from models.caller import Caller
+from models.config import load_config
+from models.errors import ModelError, ModelFormatError, UnknownModelError
+from models.network import Network
+from models.null import NullCaller
+
+ZOO = Path(__file__).parent / "zoo"
+DEFAULT = "r9.4.1_fast@v1"
+
+
+def names() -> list[str]:
+    """Return the names of the shipped models, sorted."""
+    return sorted(path.parent.name for path in ZOO.glob("*/config.toml"))
+
+
+def find(name_or_path: str) -> Path:
+    """Return the directory of a model; UnknownModelError says which there are."""
+    for directory in (ZOO / name_or_path, Path(name_or_path)):
+        if (directory / "config.toml").is_file():
+            return directory
+    raise UnknownModelError(
+        f"no model {name_or_path!r}: neither shipped ({', '.join(names())}) nor a directory with a config.toml"
+    )
+
+
+def load(name_or_path: str = DEFAULT, device: str = "auto") -> Caller:
+    """Return the model of a shipped name, "null", or a model directory, ready on `device`.
+
+    `device` is auto (the first GPU, or else the CPU), cpu, or cuda:N. Raises UnknownModelError,
+    ModelFormatError, or ModelError where the device is not there.
+    """
+    if name_or_path == NullCaller.name:
+        return NullCaller()
+    directory = find(name_or_path)
+    config = load_config(directory)
+    network = Network(list(config.layers))
+    read_weights(network, directory / "weights.safetensors")
+    return Basecaller(config, network, find_device(device))
+
+
+def find_device(device: str) -> torch.device:
+    """Return the torch device that a user's word means; ModelError where it is not there."""
+    if device == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ModelError(f"device {device!r} is not one of auto, cpu, cuda, cuda:N") from error
+    if found.type == "cuda" and not (found.index or 0) < torch.cuda.device_count():
+        raise ModelError(f"device {device!r} is not there: this torch sees {torch.cuda.device_count()} CUDA devices")
+    return found
+
+
+def read_weights(network: Network, path: Path) -> None:
+    """Load a safetensors file into `network`; ModelFormatError names what does not fit."""
+    try:
+        tensors = load_file(path)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelFormatError(f"{path}: cannot be read: {error}") from error
+    except Exception as error:
+        # safetensors' own SafetensorError derives from Exception alone.
+        raise ModelFormatError(f"{path}: not a safetensors file: {error}") from error
+    expected = network.state_dict()
+    for name, value in expected.items():
+        if name not in tensors:
+            raise ModelFormatError(f"{path}: {name} {tuple(value.shape)} is missing")
+        if tensors[name].shape != value.shape:
+            raise ModelFormatError(f"{path}: {name} is {tuple(tensors[name].shape)}, not {tuple(value.shape)}")
+    extra = sorted(tensors.keys() - expected.keys())
+    if extra:
+        raise ModelFormatError(f"{path}: {extra[0]} is of no layer of the config")
+    network.load_state_dict({name: value.float() for name, value in tensors.items()})
+
+
+def write_weights(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write weights as 16-bit floats, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    save_file({name: value.half().contiguous() for name, value in tensors.items()}, partial)
+    partial.replace(path)
