@@ -62,7 +62,7 @@ class Caller(Protocol):
         """Normalise and cut a read. Raises SampleRateError; a read of no samples has no chunks."""
 
     def score(self, batch: NDArray[np.float32]) -> Any:
-        """Evaluate the network on `batch` [n, chunk_samples], n >= 1. What it returns is for `decode` alone."""
+        """Evaluate the network on `batch` [n, chunk_samples], n >= 1, for `decode` alone to understand."""
 
     def decode(self, scores: Any) -> Sequence[ChunkCall]:
         """Decode what `score` returned: one call a chunk, in order."""

@@ -56,10 +56,10 @@ def stitch(chunks: Chunks, calls: Sequence[ChunkCall], stride: int) -> Basecall:
         end = max(end, begin)
         pieces.append((call, begin - first, end - first))
         begin = end
-    moves = _join([call.moves[a:b] for call, a, b in pieces], np.uint8)
+    moves = np.concatenate([np.zeros(0, np.uint8), *(call.moves[a:b] for call, a, b in pieces)])
     emitted = moves.astype(bool)
-    bases = _join([call.bases[a:b] for call, a, b in pieces], np.uint8)[emitted]
-    phred = _join([call.phred[a:b] for call, a, b in pieces], np.float32)[emitted]
+    bases = np.concatenate([np.zeros(0, np.uint8), *(call.bases[a:b] for call, a, b in pieces)])[emitted]
+    phred = np.concatenate([np.zeros(0, np.float32), *(call.phred[a:b] for call, a, b in pieces)])[emitted]
     qualities = (np.round(phred) + 33).astype(np.uint8)
     return Basecall(spell(bases), qualities.tobytes().decode(), moves, stride, chunks.read_samples)
 
@@ -78,7 +78,3 @@ def seam(left: ChunkCall, right: ChunkCall, offset: int) -> int:
         return middle
     changeovers = np.flatnonzero(runs) + AGREEMENT // 2
     return int(changeovers[np.argmin(np.abs(changeovers - middle))])
-
-
-def _join(pieces: Sequence[NDArray[np.generic]], kind: type[np.generic]) -> NDArray[np.generic]:
-    return np.concatenate(pieces) if pieces else np.zeros(0, kind)

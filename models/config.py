@@ -84,7 +84,14 @@ def flat_layers(encoder: dict[str, Any], state_len: int) -> list[Layer]:
     convolutions = [(1, 4, 5, 1), (4, 16, 5, 1), (16, size, int(encoder["winlen"]), int(encoder["stride"]))]
     return [
         *(
-            {"type": "convolution", "insize": i, "size": o, "winlen": w, "stride": s, "activation": activation}
+            {
+                "type": "convolution",
+                "insize": i,
+                "size": o,
+                "winlen": w,
+                "stride": s,
+                "activation": activation,
+            }
             for i, o, w, s in convolutions
         ),
         {"type": "permute", "dims": [2, 0, 1]},

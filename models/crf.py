@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True, fastmath=True)
 def forward(w, stay, alpha, norms):  # type: ignore[no-untyped-def]
     """Fill alpha [T + 1, S] (each row sums to 1) and norms [T], from weights w [T, S, 4 or 5].
 
@@ -45,7 +45,7 @@ def forward(w, stay, alpha, norms):  # type: ignore[no-untyped-def]
             alpha[t + 1, s] *= scale
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True, fastmath=True)
 def backward(w, stay, alpha, posterior):  # type: ignore[no-untyped-def]
     """Fill posterior [T, S, 5], each step summing to 1: entry 0 staying in s, 1 + j the move j into s."""
     steps, states, width = w.shape
@@ -82,7 +82,7 @@ def backward(w, stay, alpha, posterior):  # type: ignore[no-untyped-def]
             beta[s] = before[s] * scale
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True, fastmath=True)
 def best_path(log_posterior, came, moves, path):  # type: ignore[no-untyped-def]
     """Fill moves [T] and path [T], the state after each step, of the path that maximises the sum of
     log_posterior [T, S, 5]; `came` uint8 [T, S] is room to work in."""

@@ -35,7 +35,7 @@ def decode_chunk(scores: NDArray[np.float32], blank: float, q_scale: float, q_bi
     )
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def _surest(posterior, moves, path, surest):  # type: ignore[no-untyped-def]
     """Fill surest [T]: at each move, the largest posterior of the path's state until the next move."""
     steps = len(moves)

@@ -57,7 +57,11 @@ class AlignedRead:
 
 
 def cut(
-    signal: NDArray[np.float32], codes: NDArray[np.uint8], spans: NDArray[np.int64], samples: int, context: int
+    signal: NDArray[np.float32],
+    codes: NDArray[np.uint8],
+    spans: NDArray[np.int64],
+    samples: int,
+    context: int,
 ) -> Example:
     """Return the first `samples` of `signal`, whose k-mers last `spans`; the first begins at sample 0.
 
@@ -101,7 +105,9 @@ class RealSource:
             window = read.signal[begin : begin + needed]
             at = np.arange(self._samples) * speed
             played = np.interp(at, np.arange(len(window)), window).astype(np.float32)
-            begins = np.round((read.starts[first : min(first + needed, len(read.starts) - 1)] - begin) / speed).astype(np.int64)
+            begins = np.round(
+                (read.starts[first : min(first + needed, len(read.starts) - 1)] - begin) / speed
+            ).astype(np.int64)
             begins = begins[: int(np.searchsorted(begins, self._samples)) + 1]
             spans = np.diff(begins, append=begins[-1] + self._samples)
             return cut(augment(played, rng), read.codes[first - lead :], spans, self._samples, self._context)
@@ -110,7 +116,9 @@ class RealSource:
 class SplicedSource:
     """Random sequence, each k-mer played from a real visit to it: real dwell and noise, any sequence."""
 
-    def __init__(self, reads: Sequence[AlignedRead], k: int, samples: int, context: int, levels: Levels) -> None:
+    def __init__(
+        self, reads: Sequence[AlignedRead], k: int, samples: int, context: int, levels: Levels
+    ) -> None:
         numbers = np.concatenate([kmers(read.codes, k) for read in reads])
         begins = np.concatenate([read.starts[:-1] for read in reads])
         spans = np.concatenate([np.diff(read.starts) for read in reads])

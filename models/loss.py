@@ -4,7 +4,7 @@ loss = (log Z - log Z(sequence)) / bases, with Z of `models.crf`. Gradients are 
 free lattice minus those of the lattice that emits the sequence. One chunk a thread, on the CPU.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from models import crf
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
-def _constrained(scores, blank, states, drops, low, high, gradient):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _constrained(scores, blank, states, drops, low, high, gradient):  # type: ignore[no-untyped-def] # noqa: PLR0912 - one kernel
     """Subtract from `gradient` [T, S, 4 or 5] the posteriors of the lattice that passes `states` [n] in
     order, and return its log partition function, -inf where T steps cannot hold it.
 
@@ -93,7 +93,7 @@ def chunk_loss(
     A chunk whose scores cannot hold the sequence has loss inf and no gradient.
     """
     steps, states, width = scores.shape
-    k = int(round(np.log(states) / np.log(4)))
+    k = round(np.log(states) / np.log(4))
     codes = sequence.astype(np.int64)
     n = len(codes) - k + 1
     visited = np.zeros(n, np.int64)
@@ -111,7 +111,7 @@ def chunk_loss(
 
 class _CrfLoss(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         scores: torch.Tensor,
         blank: float,
@@ -122,7 +122,10 @@ class _CrfLoss(torch.autograd.Function):
         values = scores.detach().float().cpu().numpy()
         run = pool.map if pool else map
         results = list(
-            run(lambda i: chunk_loss(np.ascontiguousarray(values[i]), blank, sequences[i], bounds[i]), range(len(values)))
+            run(
+                lambda i: chunk_loss(np.ascontiguousarray(values[i]), blank, sequences[i], bounds[i]),
+                range(len(values)),
+            )
         )
         kept = [loss for loss, gradient in results if gradient is not None]
         grads = np.stack([np.zeros_like(values[0]) if g is None else g for _, g in results])
@@ -148,5 +151,5 @@ def crf_loss(
     Chunks whose scores cannot hold their sequence count for nothing; nan where none can.
     """
     bounds = bounds or [None] * len(sequences)
-    out: torch.Tensor = _CrfLoss.apply(scores, blank, sequences, bounds, pool)
-    return out
+    apply: Callable[..., torch.Tensor] = _CrfLoss.apply
+    return apply(scores, blank, sequences, bounds, pool)

@@ -62,7 +62,13 @@ class LinearCRFEncoder(nn.Module):
     """Scores of the lattice: [T, N, C] -> [N, T, states, 4 or 5], 4 where staying scores a constant."""
 
     def __init__(
-        self, insize: int, state_len: int, bias: bool, scale: float | None, activation: str | None, blank: bool
+        self,
+        insize: int,
+        state_len: int,
+        bias: bool,
+        scale: float | None,
+        activation: str | None,
+        blank: bool,
     ) -> None:
         super().__init__()
         self.states = 4**state_len
@@ -72,7 +78,7 @@ class LinearCRFEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[T, N, C] -> [N, T, states, 4 or 5]."""
-        scores = self.activation(self.linear(x)) * self.scale
+        scores: Tensor = self.activation(self.linear(x)) * self.scale
         steps, batch, _ = scores.shape
         return scores.transpose(0, 1).reshape(batch, steps, self.states, -1)
 

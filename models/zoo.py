@@ -27,7 +27,8 @@ def find(name_or_path: str) -> Path:
         if (directory / "config.toml").is_file():
             return directory
     raise UnknownModelError(
-        f"no model {name_or_path!r}: neither shipped ({', '.join(names())}) nor a directory with a config.toml"
+        f"no model {name_or_path!r}: it is neither shipped ({', '.join(names())}) "
+        "nor a directory with a config.toml"
     )
 
 
@@ -55,7 +56,9 @@ def find_device(device: str) -> torch.device:
     except RuntimeError as error:
         raise ModelError(f"device {device!r} is not one of auto, cpu, cuda, cuda:N") from error
     if found.type == "cuda" and not (found.index or 0) < torch.cuda.device_count():
-        raise ModelError(f"device {device!r} is not there: this torch sees {torch.cuda.device_count()} CUDA devices")
+        raise ModelError(
+            f"device {device!r} is not there: this torch sees {torch.cuda.device_count()} CUDA devices"
+        )
     return found
 
 
@@ -73,7 +76,9 @@ def read_weights(network: Network, path: Path) -> None:
         if name not in tensors:
             raise ModelFormatError(f"{path}: {name} {tuple(value.shape)} is missing")
         if tensors[name].shape != value.shape:
-            raise ModelFormatError(f"{path}: {name} is {tuple(tensors[name].shape)}, not {tuple(value.shape)}")
+            raise ModelFormatError(
+                f"{path}: {name} is {tuple(tensors[name].shape)}, not {tuple(value.shape)}"
+            )
     extra = sorted(tensors.keys() - expected.keys())
     if extra:
         raise ModelFormatError(f"{path}: {extra[0]} is of no layer of the config")

@@ -8,6 +8,7 @@ aligned with `reads.resquiggle`; they are this project's own estimates.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,14 +44,15 @@ class Levels:
         """Read a table that `save` wrote."""
         with np.load(path, allow_pickle=False) as table:
             scalars = {name: table[name].item() for name in _SCALARS}
-            return cls(means=table["means"], spreads=table["spreads"], dwell=table["dwell"], **scalars)
+            return cls(**{name: table[name] for name in _ARRAYS}, **scalars)
 
     def save(self, path: Path) -> None:
         """Write the table as .npz."""
-        arrays = {"means": self.means, "spreads": self.spreads, "dwell": self.dwell}
-        np.savez_compressed(path, **arrays, **{name: np.array(getattr(self, name)) for name in _SCALARS})
+        columns: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in (*_ARRAYS, *_SCALARS)}
+        np.savez_compressed(path, **columns)
 
 
+_ARRAYS = ("means", "spreads", "dwell")
 _SCALARS = ("k", "white_sd", "slow_sd", "slow_rho", "centre_pa", "width_pa", "sample_rate")
 
 
@@ -91,7 +93,9 @@ def fit(reads: Iterable[Aligned], former: Levels) -> Levels:
         centres.append(float(np.median(read.picoamps)))
         widths.append(scale)
     means = (sums + PRIOR_COUNT * former.means) / (counts + PRIOR_COUNT)
-    typical = float(np.sqrt(max((squares.sum() - (sums**2 / np.maximum(counts, 1)).sum()) / counts.sum(), 1e-6)))
+    typical = float(
+        np.sqrt(max((squares.sum() - (sums**2 / np.maximum(counts, 1)).sum()) / counts.sum(), 1e-6))
+    )
     variance = squares / np.maximum(counts, 1) - (sums / np.maximum(counts, 1)) ** 2
     spreads = np.sqrt((counts * variance + 10 * typical**2) / (counts + 10))
     middle = np.median(means)

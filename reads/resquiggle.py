@@ -15,15 +15,18 @@ BAND = 1200
 """Bases on either side of the best one that stay in play, together."""
 STAY, ADVANCE = np.float32(np.log(8.0 / 9.0)), np.float32(np.log(1.0 / 9.0))
 """4 kHz at about 450 bases/s: nine samples a base."""
-JUNK = np.float32(-1.6)
-"""Log-likelihood of a sample that belongs to no base: what a sample 1.6 SDs off scores."""
+JUNK = np.float32(0.2)
+"""Log-likelihood of a sample that belongs to no base, a little under what a well aligned one scores: else the
+adapter is shared out among the first bases, whose dwell may be long at little cost."""
 WORST = np.float32(-8.0)
 """No single sample counts for more than being four SDs off: spikes must not bend the path."""
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
-def _viterbi(signal, means, inv_sds, log_sds, band, stay, advance, junk, worst):  # type: ignore[no-untyped-def]
-    """Return starts int64 [bases + 1] and the score per aligned sample; starts[0] is -1 where there is no path."""
+@njit(cache=True, nogil=True)
+def _viterbi(  # type: ignore[no-untyped-def] # noqa: PLR0915 - one kernel
+    signal, means, inv_sds, log_sds, band, stay, advance, junk, worst
+):
+    """Return starts int64 [bases + 1], starts[0] -1 where there is no path, and the score a sample."""
     samples, bases = len(signal), len(means)
     width = min(band, bases)
     low = np.zeros(samples, np.int64)

@@ -95,7 +95,9 @@ def simulate(
     numbers = kmers(codes, levels.k)
     visits, spans = strand_levels(numbers, rng, levels, speed=float(np.exp(rng.normal(0, SPEED_SD))))
     stall = np.full(int(rng.gamma(2, STALL_SAMPLES / 2)), STALL_LEVEL)
-    lead = LEAD_LEVEL + 0.5 * np.repeat(rng.normal(0, 1, LEAD_SAMPLES // 30), rng.poisson(30, LEAD_SAMPLES // 30))
+    lead = LEAD_LEVEL + 0.5 * np.repeat(
+        rng.normal(0, 1, LEAD_SAMPLES // 30), rng.poisson(30, LEAD_SAMPLES // 30)
+    )
     before = len(stall) + len(lead)
     ideal = np.concatenate([stall, lead, np.repeat(visits, spans)])
     current = ideal + noise(len(ideal), rng, levels) + drift(len(ideal), rng)
@@ -135,4 +137,4 @@ def drift(samples: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Return a random walk that ends DRIFT_SD from its start, in level units [samples]."""
     steps = np.cumsum(rng.standard_normal(samples // 256 + 2))
     walk = np.interp(np.arange(samples) / 256, np.arange(len(steps)), steps)
-    return walk * (DRIFT_SD / np.sqrt(len(steps)))
+    return np.asarray(walk * (DRIFT_SD / np.sqrt(len(steps))))

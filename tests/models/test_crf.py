@@ -65,7 +65,7 @@ def test_best_path_beats_every_other(seed: int, steps: int) -> None:
     log_posterior = np.log(crf.posteriors(random_scores(seed, steps, 1, 5), 0.0))
     moves, path = np.zeros(steps, np.uint8), np.zeros(steps, np.int64)
     crf.best_path(log_posterior, np.zeros((steps, 4), np.uint8), moves, path)
-    best, visited, entries = max(enumerate_paths(log_posterior, 0.0))
+    _, visited, entries = max(enumerate_paths(log_posterior, 0.0))
     assert path.tolist() == visited[1:]
     assert moves.tolist() == [int(entry > 0) for entry in entries]
 
