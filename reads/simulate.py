@@ -4,7 +4,7 @@ Levels, dwell and noise come from `reads.levels`, estimated from real reads. On 
 a stall and an adapter-like lead-in, its own speed, its own scale and offset, and a slow drift.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -33,6 +33,15 @@ STALL_SAMPLES, LEAD_SAMPLES = 400, 900
 STALL_LEVEL, LEAD_LEVEL = 2.0, -0.6
 
 
+@dataclass(frozen=True, slots=True)
+class Locus:
+    """Where a strand lies: `contig` (empty for random sequence), from `start`, on `strand` + or -."""
+
+    contig: str = ""
+    start: int = 0
+    strand: str = "+"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SimulatedRead:
     """A read and its truth: the sequence, and int64 [bases] the sample at which each base begins.
@@ -43,8 +52,7 @@ class SimulatedRead:
     read: Read
     sequence: str
     base_starts: NDArray[np.int64]
-    reference_start: int
-    strand: str
+    locus: Locus
 
 
 @cache
@@ -59,27 +67,38 @@ def simulate_reads(
     *,
     seed: int,
     mean_bases: int = 8000,
-    reference: NDArray[np.uint8] | None = None,
+    contigs: Mapping[str, NDArray[np.uint8]] | None = None,
     levels: Levels | None = None,
 ) -> Iterator[SimulatedRead]:
     """Yield reads without end, the same ones for the same arguments.
 
-    Strands are drawn from both sides of `reference` (codes [bases]), uniformly, or are random sequence where
-    there is none. Lengths follow a gamma distribution of shape 2, at least 50 bases.
+    Strands are drawn from both sides of `contigs` (codes [bases] by name), uniformly, or are random sequence
+    where there are none. Lengths follow a gamma distribution of shape 2, at least 50 bases; a contig that is
+    shorter is read whole.
     """
     levels = levels or chemistry()
     for number in range(2**63):
         rng = np.random.default_rng((seed, number))
         length = max(50, int(rng.gamma(2.0, mean_bases / 2.0)))
-        start, strand = 0, "+"
-        if reference is None:
-            codes = rng.integers(0, 4, length).astype(np.uint8)
+        if contigs is None:
+            codes, locus = rng.integers(0, 4, length).astype(np.uint8), Locus()
         else:
-            start = int(rng.integers(0, max(len(reference) - length, 0) + 1))
-            codes = reference[start : start + length]
-            if rng.random() < 0.5:
-                codes, strand = reverse_complement(codes), "-"
-        yield simulate(codes, rng, levels, number=number, reference_start=start, strand=strand)
+            codes, locus = draw_strand(contigs, length, rng)
+        yield simulate(codes, rng, levels, number=number, locus=locus)
+
+
+def draw_strand(
+    contigs: Mapping[str, NDArray[np.uint8]], length: int, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], Locus]:
+    """Return `length` bases from anywhere on either strand, and where they lie."""
+    names = list(contigs)
+    sizes = np.array([len(contigs[name]) for name in names], np.float64)
+    name = names[int(rng.choice(len(names), p=sizes / sizes.sum()))]
+    start = int(rng.integers(0, max(len(contigs[name]) - length, 0) + 1))
+    codes = contigs[name][start : start + length]
+    if rng.random() < 0.5:
+        return reverse_complement(codes), Locus(name, start, "-")
+    return codes, Locus(name, start, "+")
 
 
 def simulate(
@@ -88,8 +107,7 @@ def simulate(
     levels: Levels,
     *,
     number: int = 0,
-    reference_start: int = 0,
-    strand: str = "+",
+    locus: Locus = Locus(),  # noqa: B008 - frozen
 ) -> SimulatedRead:
     """Return one read of the strand `codes` [bases], in the direction it passes the pore."""
     numbers = kmers(codes, levels.k)
@@ -113,7 +131,7 @@ def simulate(
         sample_rate=levels.sample_rate,
         origin=Origin(channel=1 + number % 512, mux=1, read_number=number, run_id="simulated"),
     )
-    return SimulatedRead(read, decode(codes), base_starts, reference_start, strand)
+    return SimulatedRead(read, decode(codes), base_starts, locus)
 
 
 def strand_levels(

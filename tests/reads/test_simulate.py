@@ -30,12 +30,13 @@ def test_reads_have_the_length_that_was_asked_for() -> None:
 def test_strands_come_from_both_sides_of_the_reference() -> None:
     reference = np.random.default_rng(0).integers(0, 4, 5000).astype(np.uint8)
     strands = set()
-    for simulated in itertools.islice(simulate_reads(seed=2, mean_bases=200, reference=reference), 20):
-        length = len(simulated.sequence)
-        piece = reference[simulated.reference_start : simulated.reference_start + length]
-        expected = piece if simulated.strand == "+" else reverse_complement(piece)
+    for simulated in itertools.islice(simulate_reads(seed=2, mean_bases=200, contigs={"chr": reference}), 20):
+        locus, length = simulated.locus, len(simulated.sequence)
+        piece = reference[locus.start : locus.start + length]
+        expected = piece if locus.strand == "+" else reverse_complement(piece)
+        assert locus.contig == "chr"
         assert simulated.sequence == decode(expected)
-        strands.add(simulated.strand)
+        strands.add(locus.strand)
     assert strands == {"+", "-"}
 
 
