@@ -3,12 +3,15 @@
 import typer
 
 from loadgen.cli import bench, report
-from models.cli import call, models_app
+from models.call import call
+from models.cli import models_app
+from models.evaluate import evaluate
 from reads.cli import simulate
 from service.cli import serve
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command()(call)
+app.command()(evaluate)
 app.command()(serve)
 app.add_typer(bench, name="bench")
 app.command()(report)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,6 +23,13 @@ def shared() -> Path:
     if not folder:
         pytest.skip("FIVEWAYS_SHARED is not set: tests on real reads are skipped")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def mappy() -> None:
+    """That mappy is installed, which needs a C compiler."""
+    if not find_spec("mappy"):
+        missing("mappy")
 
 
 @pytest.fixture(scope="session")
