@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reads.kmers import kmers
-from reads.levels import Levels
+from reads.levels import LONGEST_DWELL, Levels
 from reads.simulate import drift, noise, strand_levels
 
 CENTRE = 2
@@ -124,7 +124,8 @@ class SplicedSource:
         spans = np.concatenate([np.diff(read.starts) for read in reads])
         offsets = np.cumsum([0, *(len(read.signal) for read in reads)])[:-1]
         owner = np.repeat(np.arange(len(reads)), [len(read.starts) - 1 for read in reads])
-        keep = spans < 100
+        # A visit of one sample is the alignment's doing, not the pore's.
+        keep = (spans > 1) & (spans < LONGEST_DWELL)
         order = np.argsort(numbers[keep], kind="stable")
         self._signal = np.concatenate([read.signal for read in reads])
         self._begins = (begins + offsets[owner])[keep][order]
