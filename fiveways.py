@@ -6,6 +6,7 @@ from loadgen.cli import bench, report
 from models.call import call
 from models.cli import models_app
 from models.evaluate import evaluate
+from models.train_cli import train_app
 from reads.cli import simulate
 from service.cli import serve
 
@@ -17,6 +18,7 @@ app.add_typer(bench, name="bench")
 app.command()(report)
 app.command()(simulate)
 app.add_typer(models_app, name="models")
+app.add_typer(train_app, name="train")
 
 
 def main() -> None:

@@ -9,7 +9,8 @@ import typer
 
 def simulate(
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="The file to write, .fast5 or .pod5; the truth goes beside it.")
+        Path,
+        typer.Option("-o", "--output", help="The file to write, .fast5 or .pod5; the truth goes beside it."),
     ],
     reference: Annotated[
         Path | None, typer.Argument(help="FASTA that strands are drawn from; random sequence when left out.")

@@ -38,6 +38,7 @@ class Origin:
     run_started: str = ""
     """ISO 8601 time at which the run began."""
     filename: str = ""
+    device_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

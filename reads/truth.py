@@ -24,7 +24,8 @@ class TruthWriter:
     def __enter__(self) -> Self:
         with ExitStack() as opening:
             self._fasta, self._table = (
-                opening.enter_context(opening.enter_context(replacing(path)).open("w")) for path in self._paths
+                opening.enter_context(opening.enter_context(replacing(path)).open("w"))
+                for path in self._paths
             )
             self._table.write("\t".join(COLUMNS) + "\n")
             self._cleanup = opening.pop_all()

@@ -1,0 +1,149 @@
+"""The experiment's data flow: plan -> rounds -> blocks -> observations -> verdicts -> report.
+
+Locust plays the plan in a process of its own and appends an observation a block; here they are followed, and
+after every round it is decided whether another one is wanted. Knows neither labs nor clusters: it is given
+paths.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path as File
+from typing import BinaryIO
+
+import orjson
+
+from loadgen.analysis import analyse, is_resolved
+from loadgen.child import Child
+from loadgen.errors import ExperimentError
+from loadgen.gates import WARM_WINDOWS, is_warm, warm_up_gate
+from loadgen.observation import Observation, append_observation
+from loadgen.plan import Plan, write_plan
+from loadgen.report import write_report
+from loadgen.results import BLOCKS, Results, Run, save
+
+LOCUSTFILE = File(__file__).with_name("basecall.py")
+PLAN = "plan.json"
+LOCUST_LOG = "locust.log"
+FOLLOW_S = 0.25
+"""How often it is looked whether a block has ended."""
+MOST_WARM_WINDOWS = 5 * WARM_WINDOWS
+"""After so many windows of each arm the run goes on, warm or not; the gate says which."""
+
+
+class Experiment:
+    """A run being measured. What it has measured so far is in `run`, and in its folder, at any time."""
+
+    def __init__(self, run: Run, folder: File, server: Child | None = None) -> None:
+        """Prepare to go on with `run` in `folder`. Where a `server` is given, nothing goes on without it."""
+        self.run = run
+        self.folder = folder
+        self._server = server
+
+    def warm_up(self) -> None:
+        """Send to host networking until what comes back is steady; a gate says how that ended."""
+        plan = self.run.setup.plan
+        baseline = next(path for path in plan.paths if path.name == self.run.setup.baseline)
+        warm_up = replace(plan, paths=(baseline,), rounds=MOST_WARM_WINDOWS)
+        windows: dict[str, list[Observation]] = {arm: [] for arm in plan.arms}
+        with closing(play(warm_up, self.folder)) as observations:
+            for observation in observations:
+                self._check_server()
+                windows[observation.arm].append(observation)
+                if all(is_warm(of_arm) for of_arm in windows.values()):
+                    break
+        self.run = replace(self.run, gates=tuple(warm_up_gate(arm, windows[arm]) for arm in plan.arms))
+
+    def measure(self, on_block: Callable[[Run], None]) -> None:
+        """Run rounds until every path has a verdict or the budget is spent; tell `on_block` of each block."""
+        if self._is_enough():
+            return
+        setup = self.run.setup
+        done = 1 + max((observation.round for observation in self.run.observations), default=-1)
+        # A run that goes on after it was broken off numbers its rounds on, and draws new orders for them.
+        rounds_left = setup.plan.rounds - len(self.run.rounds)
+        plan = replace(setup.plan, rounds=rounds_left, seed=setup.plan.seed + done)
+        with closing(play(plan, self.folder)) as observations:
+            for played in observations:
+                self._check_server()
+                observation = replace(played, round=done + played.round)
+                append_observation(observation, self.folder / BLOCKS)
+                before = len(self.run.rounds)
+                self.run = replace(self.run, observations=(*self.run.observations, observation))
+                if len(self.run.rounds) > before:
+                    self.run = replace(self.run, rounds_planned=rounds_in_budget(self.run))
+                    if self._is_enough():
+                        return
+                on_block(self.run)
+
+    def _is_enough(self) -> bool:
+        """Save what is known so far, and say whether no further round is wanted."""
+        results = self.save()
+        return (
+            is_resolved(results, self.run.setup.main_arm) or len(self.run.rounds) >= self.run.rounds_planned
+        )
+
+    def _check_server(self) -> None:
+        if self._server:
+            self._server.check()
+
+    def save(self) -> Results:
+        """Write what is known so far to the folder, and return what follows from it."""
+        results = analyse(self.run)
+        save(self.run, results, self.folder)
+        return results
+
+    def report(self) -> tuple[Results, File]:
+        """Write everything to the folder; return what follows from the run, and the page."""
+        results = self.save()
+        return results, write_report(self.run, results, self.folder)
+
+
+def rounds_in_budget(run: Run) -> int:
+    """Return how many rounds the budget has room for if all take as long as those so far.
+
+    Never more than was said before, because the levels of the looks rest on it.
+    """
+    rounds = run.rounds
+    took_s = [
+        max(block.started_s + block.elapsed_s for block in blocks) - min(block.started_s for block in blocks)
+        for blocks in rounds
+    ]
+    room = math.floor(run.setup.budget_s * len(rounds) / math.fsum(took_s))
+    return max(len(rounds), min(run.rounds_planned, room))
+
+
+def play(plan: Plan, folder: File) -> Generator[Observation, None, None]:
+    """Have locust play a plan, and yield each block as it ends. Closing the generator ends locust.
+
+    Raises ExperimentError where locust ends by itself in any other way than having played the plan.
+    """
+    plan_file, playing = folder / PLAN, folder / "playing.jsonl"
+    write_plan(plan, plan_file)
+    playing.write_bytes(b"")
+    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
+    command += ["--plan", str(plan_file), "--observations", str(playing)]
+    try:
+        with Child(command, folder / LOCUST_LOG) as locust, playing.open("rb") as stream:
+            status = None
+            while status is None:
+                status = locust.ended(within_s=FOLLOW_S)
+                for line in _whole_lines(stream):
+                    yield Observation.from_plain(orjson.loads(line))
+            if status:
+                raise ExperimentError(
+                    f"locust ended with status {status}; it said last:\n{locust.last_words()}"
+                )
+    finally:
+        playing.unlink()
+
+
+def _whole_lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines appended since the last time; one that is still being written is left for later."""
+    while line := stream.readline():
+        if not line.endswith(b"\n"):
+            stream.seek(-len(line), 1)
+            return
+        yield line

@@ -1,0 +1,88 @@
+"""Gates: what must hold for a run's numbers to mean what they say.
+
+What voids a single block is decided where it is measured (`loadgen.observation`); here the voided blocks are
+counted, and what concerns a whole run is decided. Pure.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from loadgen.observation import Observation
+from loadgen.plan import Arm
+from loadgen.verdict import Verdict
+
+WARM_WINDOWS = 3
+"""So many windows in a row must agree before anything is measured."""
+WARM_AGREEMENT = 0.10
+"""The largest may exceed the smallest by this share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Something that must hold, whether it did, and what was seen."""
+
+    name: str
+    held: bool
+    detail: str
+
+
+def is_warm(windows: Sequence[Observation]) -> bool:
+    """Say whether the last windows, all of one path and arm, agree in throughput and in latency."""
+    last = windows[-WARM_WINDOWS:]
+    return len(last) == WARM_WINDOWS and all(
+        len(values) == WARM_WINDOWS and max(values) <= min(values) * (1 + WARM_AGREEMENT)
+        for values in (
+            [window.bases_per_s for window in last if not window.voids],
+            [window.p50_ms for window in last if not window.voids and window.p50_ms is not None],
+        )
+    )
+
+
+def warm_up_gate(arm: Arm, windows: Sequence[Observation]) -> Gate:
+    """Report how the warm-up of an arm ended."""
+    speeds = ", ".join(f"{window.bases_per_s:,.0f}" for window in windows[-WARM_WINDOWS:])
+    return Gate(
+        f"warm-up, {arm} arm",
+        is_warm(windows),
+        f"{WARM_WINDOWS} windows in a row must agree within {WARM_AGREEMENT:.0%} in bases/s and in median"
+        f" latency; {len(windows)} windows were run, the last at {speeds or 'no'} bases/s",
+    )
+
+
+def control_gate(arm: Arm, title: str, verdict: Verdict) -> Gate:
+    """Hold host networking against itself: fails where the two arms of the A/A control differ."""
+    differs = verdict.word in {"higher", "lower"}
+    return Gate(
+        f"A/A control, {arm} arm: {title}",
+        not differs,
+        f"host networking against itself: ratio {verdict.ratio:.4f} [{verdict.low:.4f}, {verdict.high:.4f}]",
+    )
+
+
+def block_gates(observations: Iterable[Observation]) -> Iterator[Gate]:
+    """Report the voided blocks, a gate for each path and arm that has any; one held gate if none has."""
+    blocks: defaultdict[tuple[str, Arm], list[Observation]] = defaultdict(list)
+    for observation in observations:
+        blocks[observation.path, observation.arm].append(observation)
+    clean = True
+    for (path, arm), of_path in blocks.items():
+        voided = [observation for observation in of_path if observation.voids]
+        if voided:
+            clean = False
+            detail = f"{len(voided)} of {len(of_path)} voided; the first: {'; '.join(voided[0].voids)}"
+            yield Gate(f"blocks of {path}, {arm} arm", False, detail)
+    if clean:
+        yield Gate("blocks", True, f"none of {sum(map(len, blocks.values()))} was voided")
+
+
+def line_rate_gate(observations: Iterable[Observation], line_rate_bits_per_s: float) -> Gate:
+    """Hold every block's payload against what the line can carry."""
+    windows = ((o.window, o.window_s) for o in observations)
+    fastest = max((8 * max(w.request_bytes, w.response_bytes) / s for w, s in windows), default=0.0)
+    return Gate(
+        "line rate",
+        fastest <= line_rate_bits_per_s,
+        f"the fastest block carried {fastest / 1e6:,.1f} Mb/s one way, the line carries"
+        f" {line_rate_bits_per_s / 1e6:,.1f} Mb/s",
+    )

@@ -1,0 +1,136 @@
+"""An observation: what was measured in one block, and the reasons, if any, why it does not count.
+
+Observations are kept as JSON lines, one a block, appended whole. Pure but for reading and appending them.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path as File
+from typing import Any, Self
+
+import orjson
+
+from loadgen.plan import Arm
+from loadgen.tally import Tally
+
+BUSY_CORE = 0.9
+"""Above this share of a core a process counts as saturated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One block, measured. `window` counts the requests that ended inside the measured window; `total` all
+    of the block, which is what must agree with the server."""
+
+    round: int
+    position: int
+    """Place of the block within its round, from 0."""
+    path: str
+    """Name of the path."""
+    arm: Arm
+    users: int
+    started_s: float
+    """When the users were released, in seconds since 1970."""
+    window_s: float
+    """Length of the measured window."""
+    elapsed_s: float
+    """From the release of the users to the last answer."""
+    spread_bases: float
+    """Bases of the window when each request's bases are spread evenly over its time in flight: the same
+    mean as counting whole requests where they end, without the noise of cutting them at the edges."""
+    spread_samples: float
+    """Samples of the window, spread likewise."""
+    window: Tally
+    total: Tally
+    client_cpu_s: float
+    """CPU seconds of the load generator over the block, all of its processes and their children."""
+    busiest_client: float
+    """Share of a core that the busiest process of the load generator used in the window."""
+    server_cpu_s: float | None
+    """CPU seconds of the server over the block; None where it does not say."""
+    server_bases: int | None
+    """Bases the server says it called in the block; None where it does not say."""
+    voids: tuple[str, ...] = ()
+    """Reasons why this block does not count; empty when it does."""
+
+    @property
+    def bases_per_s(self) -> float:
+        """The result of the block."""
+        return self.spread_bases / self.window_s
+
+    @property
+    def samples_per_s(self) -> float:
+        """The result of the block in samples, whose number no model influences."""
+        return self.spread_samples / self.window_s
+
+    @property
+    def p50_ms(self) -> float | None:
+        """Median latency in the window; None without answers."""
+        return self.window.latency.quantile_ms(0.5)
+
+    @property
+    def p99_ms(self) -> float | None:
+        """99th percentile of the latency in the window; None without answers."""
+        return self.window.latency.quantile_ms(0.99)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote, once parsed."""
+        known = {name: plain[name] for name in cls.__dataclass_fields__}
+        return cls(
+            **{
+                **known,
+                "window": Tally.from_plain(plain["window"]),
+                "total": Tally.from_plain(plain["total"]),
+                "voids": tuple(plain["voids"]),
+            }
+        )
+
+    def to_json(self) -> bytes:
+        """Return one JSON line: the fields, and the results computed from them for other readers."""
+        results = {name: getattr(self, name) for name in ("bases_per_s", "samples_per_s", "p50_ms", "p99_ms")}
+        options = orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
+        return orjson.dumps({**asdict(self), **results}, option=options)
+
+
+def gated(observation: Observation) -> Observation:
+    """Return `observation` with a reason added to its voids for every gate that it fails."""
+    total = observation.total
+    reasons = list(observation.voids)
+    if total.failures:
+        reason, times = max(total.reasons.items(), key=lambda item: item[1])
+        reasons.append(f"{total.failures} of {total.requests} requests failed; {times} times: {reason}")
+    if not observation.window.answers:
+        reasons.append("no request was answered in the window")
+    if observation.server_bases is None:
+        reasons.append("the server does not count its bases, so that they cannot be compared")
+    elif observation.server_bases != total.bases:
+        reasons.append(
+            f"the server called {observation.server_bases} bases, the clients received {total.bases}"
+        )
+    if observation.busiest_client > BUSY_CORE and not _server_is_busy(observation):
+        reasons.append(
+            f"the load generator was saturated: a process used {observation.busiest_client:.0%} of a core,"
+            " while the server had time to spare"
+        )
+    return replace(observation, voids=tuple(reasons))
+
+
+def _server_is_busy(observation: Observation) -> bool:
+    if observation.server_cpu_s is None or observation.elapsed_s <= 0:
+        return False
+    return observation.server_cpu_s / observation.elapsed_s > BUSY_CORE
+
+
+def append_observation(observation: Observation, file: File) -> None:
+    """Append one line in a single write, so that whoever reads the file sees whole lines."""
+    with file.open("ab", buffering=0) as stream:
+        stream.write(observation.to_json())
+
+
+def read_observations(file: File) -> Iterator[Observation]:
+    """Yield the observations of a file, in order. A last line that was cut off is left out."""
+    with file.open("rb") as stream:
+        for line in stream:
+            if line.endswith(b"\n"):
+                yield Observation.from_plain(orjson.loads(line))

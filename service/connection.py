@@ -1,0 +1,84 @@
+"""What uvicorn's connections lack: limits on how many there are, and on clients that are slow on purpose.
+
+A client that takes too long to send a request's head, or to take its answer, is cut off; so is one that goes
+on sending a body that was refused. Accepted bodies have their limit in `service.app`.
+"""
+
+import asyncio
+from typing import Any, ClassVar
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from service.settings import Settings
+
+CROWDED = "crowded"
+"""The key of a request's state that says that its connection is one too many."""
+
+
+def guarded_protocol(settings: Settings) -> type[asyncio.Protocol]:
+    """Return uvicorn's fastest installed HTTP protocol, with the limits of `settings`."""
+    return type("GuardedProtocol", (ConnectionGuard, AutoHTTPProtocol), {"settings": settings})
+
+
+class ConnectionGuard(asyncio.Protocol):
+    """A layer on a protocol of uvicorn's, whose attributes it names here."""
+
+    settings: ClassVar[Settings]
+    transport: asyncio.Transport
+    loop: asyncio.AbstractEventLoop
+    app: ASGIApp
+    connections: set[Any]
+    cycle: Any
+    """The last request and its answer; None before the first."""
+    _head_limit: asyncio.TimerHandle | None = None
+    _answer_limit: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Expect a request."""
+        super().connection_made(transport)
+        # Whatever the kernel does not take at once is waited for: pause_writing tells of every slow reader.
+        self.transport.set_write_buffer_limits(high=0)
+        if len(self.connections) > self.settings.max_connections:
+            self.app = crowded(self.app)
+        self._head_limit = self.loop.call_later(self.settings.header_s, self.transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Expect the rest, unless it was a request's head, or a part of its body."""
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            _cancel(self._head_limit)
+            self._head_limit = None
+        elif self._head_limit is None:
+            self._head_limit = self.loop.call_later(self.settings.header_s, self.transport.abort)
+
+    def pause_writing(self) -> None:
+        """Expect the client to take what was written."""
+        super().pause_writing()
+        self._answer_limit = self.loop.call_later(self.settings.answer_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Note that the client has taken all of it."""
+        super().resume_writing()
+        _cancel(self._answer_limit)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Expect nothing more."""
+        _cancel(self._head_limit)
+        _cancel(self._answer_limit)
+        super().connection_lost(exc)
+
+
+def crowded(app: ASGIApp) -> ASGIApp:
+    """Return `app`, told of each request that its connection is one too many."""
+
+    async def told(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"][CROWDED] = True
+        await app(scope, receive, send)
+
+    return told
+
+
+def _cancel(limit: asyncio.TimerHandle | None) -> None:
+    if limit is not None:
+        limit.cancel()

@@ -1,0 +1,286 @@
+"""An engine: one device working through the reads of a queue, with three threads in a row.
+
+feed (queue -> chunks in the open batch) -> score (the network) -> finish (decode -> stitch -> answer). While
+one batch is scored, the next is being filled and the one before decoded; all wait, and none polls. An engine
+that fails answers its batch, loads its caller anew and goes on. Knows neither requests nor the event loop.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from models.caller import Caller
+from models.errors import ModelError
+from service.batch import Batch
+from service.drain_rate import DrainRate
+from service.errors import EngineError, ImpossibleRequestError
+from service.handover import Handover
+from service.job import Job
+from service.metrics import EngineMetrics
+from service.queue import ReadQueue
+
+logger = logging.getLogger(__name__)
+
+RESTARTS = 5
+"""Failures in a row after which an engine gives up."""
+BACKOFF_S = 1.0
+"""Pause before the first restart of a row; doubled for each further one."""
+STALL_S = 120.0
+"""An engine that works this long on one step is not healthy."""
+JOIN_S = 5.0
+"""How long a stopping engine is waited for: a batch cannot be interrupted."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """A batch on its way from the network to the decoder."""
+
+    batch: Batch
+    scores: Any
+    caller: Caller
+    began_s: float
+    score_s: float
+
+
+class Engine:
+    """Works on `queue` until that is closed or the engine dead, when `died` is called in one of its threads.
+
+    A context manager: the threads live inside it. Close the queue before leaving it.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        caller: Caller,
+        reload: Callable[[], Caller],
+        queue: ReadQueue,
+        metrics: EngineMetrics,
+        died: Callable[[], None],
+    ) -> None:
+        self.device = device
+        self.rate = DrainRate()
+        self._reload = reload
+        self._caller = caller
+        self._queue = queue
+        self._metrics = metrics
+        self._died = died
+        self._capacity = caller.batch_chunks
+        self._open = Batch(self._capacity)
+        self._scored: Handover[Scored] = Handover()
+        self._failures = 0
+        self._broken = False
+        self._dead = False
+        self._stopping = threading.Event()
+        self._busy_since_s: dict[str, float] = {}
+        self._finished_s = 0.0
+        self._threads = [
+            threading.Thread(
+                target=self._guarded, args=(step,), name=f"{device} {step.__name__}", daemon=True
+            )
+            for step in (self._feed, self._score, self._finish)
+        ]
+
+    @property
+    def caller(self) -> Caller:
+        """Return the caller that the engine works with now."""
+        return self._caller
+
+    @property
+    def dead(self) -> bool:
+        """Return whether it has given up."""
+        return self._dead
+
+    @property
+    def healthy(self) -> bool:
+        """Return whether it works, or could."""
+        now_s = time.monotonic()
+        stalled = any(now_s - since_s > STALL_S for since_s in self._busy_since_s.copy().values())
+        return not self._dead and not stalled
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(JOIN_S)
+            if thread.is_alive():
+                logger.warning("thread still at work", extra={"thread": thread.name})
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception:
+            logger.exception("engine thread ended", extra={"device": self.device})
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Leave what is not scored yet to other engines."""
+        logger.error("engine gives up", extra={"device": self.device})
+        with self._queue.changed:
+            self._dead = True
+            jobs = self._open.give_back()
+        for job in jobs:
+            self._queue.push(job)
+        self._scored.close()
+        self._died()
+
+    # Feed.
+
+    def _feed(self) -> None:
+        while (job := self._queue.pop(self._wanted)) is not None:
+            if not job.is_open and not self._cut(job):
+                continue
+            with self._queue.changed:
+                unplaced = [job] if self._dead else [*self._open.add(job), job]
+                self._queue.changed.notify_all()
+            for waiting in unplaced:
+                if waiting.pending:
+                    self._queue.push(waiting)
+
+    def _wanted(self, job: Job) -> bool:
+        return not self._dead and self._open.room(job.priority) > 0
+
+    def _cut(self, job: Job) -> bool:
+        """Cut the job's read into chunks; return whether there is something to score."""
+        self._busy_since_s["feed"] = time.monotonic()
+        try:
+            job.open(self._caller)
+        except ModelError as error:
+            job.fail(ImpossibleRequestError(str(error)))
+        except Exception:
+            logger.exception("a read could not be cut", extra={"read_id": job.read.read_id})
+            job.fail(EngineError("the read could not be cut into chunks"))
+        else:
+            if not job.pending:
+                self._stitch(job, self._caller)
+        finally:
+            del self._busy_since_s["feed"]
+        return bool(job.pending)
+
+    # Score.
+
+    def _score(self) -> None:
+        while (batch := self._take()) is not None:
+            if self._broken and not self._restart():
+                self._fail(batch, "the engine failed and could not be restarted")
+                self._give_up()
+                return
+            if not self._scored.wait_free():
+                self._fail(batch, "the engine was stopped")
+                return
+            caller = self._caller
+            began_s = self._busy_since_s["score"] = time.monotonic()
+            try:
+                scores = caller.score(batch.signal())
+            except Exception as error:  # noqa: BLE001 - whatever a device may raise, the next batch goes on
+                self._failed(batch, error)
+                continue
+            finally:
+                del self._busy_since_s["score"]
+            self._scored.put(Scored(batch, scores, caller, began_s, time.monotonic() - began_s))
+        self._scored.close()
+
+    def _take(self) -> Batch | None:
+        with self._queue.changed:
+            while not self._open.slices and not self._queue.closed:
+                self._queue.changed.wait()
+            if not self._open.slices:
+                return None
+            batch, self._open = self._open, Batch(self._capacity)
+            self._queue.changed.notify_all()
+            return batch
+
+    def _restart(self) -> bool:
+        """Load the caller anew, pausing longer after each failure in a row; return whether that worked."""
+        while self._failures <= RESTARTS:
+            pause_s = BACKOFF_S * 2.0 ** (self._failures - 1)
+            logger.warning("engine restarts", extra={"device": self.device, "pause_s": pause_s})
+            if self._stopping.wait(pause_s):
+                return False
+            self._metrics.engine_restarts.inc()
+            try:
+                self._caller = self._reload()
+            except Exception:
+                logger.exception("engine could not be restarted", extra={"device": self.device})
+                self._failures += 1
+            else:
+                self._broken = False
+                return True
+        return False
+
+    # Finish.
+
+    def _finish(self) -> None:
+        while (scored := self._scored.take()) is not None:
+            began_s = self._busy_since_s["finish"] = time.monotonic()
+            try:
+                shares = scored.batch.shares(scored.caller.decode(scored.scores))
+            except Exception as error:  # noqa: BLE001 - as for scoring
+                self._failed(scored.batch, error)
+            else:
+                self._failures = 0
+                decode_s = time.monotonic() - began_s
+                for part, calls in shares:
+                    part.job.compute_s += scored.score_s
+                    part.job.decode_s += decode_s
+                    if part.job.store(part.rows, calls):
+                        self._stitch(part.job, scored.caller)
+                self._count(scored.batch, scored.began_s)
+            finally:
+                del self._busy_since_s["finish"]
+
+    def _stitch(self, job: Job, caller: Caller) -> None:
+        began_s = time.monotonic()
+        try:
+            call = job.stitch(caller)
+        except Exception:
+            logger.exception("a read's calls could not be joined", extra={"read_id": job.read.read_id})
+            job.fail(EngineError("the calls of the read's chunks could not be joined"))
+        else:
+            job.decode_s += time.monotonic() - began_s
+            job.answer(call)
+
+    def _count(self, batch: Batch, began_s: float) -> None:
+        ended_s = time.monotonic()
+        fill = batch.rows / batch.capacity
+        # Batches overlap: what this one took is what it adds to the one before.
+        self.rate.add(batch.samples, ended_s - max(began_s, self._finished_s), fill=fill)
+        self._finished_s = ended_s
+        self._metrics.batch_fill.observe(fill)
+
+    # Failures, of either thread.
+
+    def _failed(self, batch: Batch, error: Exception) -> None:
+        if out_of_memory(error) and batch.rows > 1:
+            self._capacity = max(1, batch.rows // 2)
+            logger.warning(
+                "out of memory: smaller batches", extra={"device": self.device, "chunks": self._capacity}
+            )
+            with self._queue.changed:
+                jobs = batch.give_back()
+            for job in jobs:
+                self._queue.push(job)
+            return
+        logger.error("batch failed", exc_info=error, extra={"device": self.device, "chunks": batch.rows})
+        self._failures += 1
+        self._broken = True
+        self._fail(batch, "the engine failed on the batch that this read was in")
+
+    def _fail(self, batch: Batch, why: str) -> None:
+        for part in batch.slices:
+            part.job.fail(EngineError(why))
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Return whether a device, or the machine, had too little memory."""
+    # torch.OutOfMemoryError, by name: callers need not be torch's.
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

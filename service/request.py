@@ -1,0 +1,148 @@
+"""What a request asks for, from its query and its headers: read before its body, and without it. Pure."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from reads import wire
+from service.answers import choose
+from service.errors import (
+    ImpossibleRequestError,
+    MalformedRequestError,
+    TooLargeError,
+    UnsupportedTypeError,
+)
+from service.job import Priority
+
+BODY_TYPES = (wire.OCTET_STREAM, wire.JSON)
+JSON_BYTES = 8 * 2**20
+"""The longest JSON body: it takes many times its size to understand."""
+HEADERS = {
+    "model": "x-model",
+    "read_id": "x-read-id",
+    "sample_rate": "x-sample-rate",
+    "offset": "x-offset",
+    "scale": "x-scale",
+}
+"""The parameters, and the header that each can be given in instead of in the query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A request for a basecall, but for its signal."""
+
+    model: str
+    """Empty for the default."""
+    words: wire.ReadWords
+    body_type: str
+    body_bytes: int | None
+    """As Content-Length says; None where the body comes in pieces and ends when it ends."""
+    answer_type: str
+    priority: Priority
+    within_s: float
+    """Seconds from the request's head until its answer is of no use; infinite where there is no deadline."""
+
+    def check_bytes(self, body_bytes: int, max_read_samples: int) -> None:
+        """Raise TooLargeError where a body of `body_bytes` is more than such a body may have."""
+        if self.body_type == wire.JSON and body_bytes > JSON_BYTES:
+            raise TooLargeError(
+                f"the body is longer than {JSON_BYTES} bytes, the most that JSON may have; "
+                f"send the signal as {wire.OCTET_STREAM}"
+            )
+        if self.body_type != wire.JSON and body_bytes > max_read_samples * wire.SAMPLE_BYTES:
+            raise TooLargeError(
+                f"the body is longer than {max_read_samples * wire.SAMPLE_BYTES} bytes; "
+                f"a read may have {max_read_samples} samples here"
+            )
+
+
+def parse_request(query: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Wanted:
+    """Return what a request with this query string and these headers asks for. Raises Problem."""
+    fields = {name.decode("latin-1").lower(): value.decode("latin-1").strip() for name, value in headers}
+    words = _parameters(query, fields)
+    model = words.pop("model", "")
+    try:
+        read_words = wire.parse_words(words)
+    except wire.WireError as error:
+        raise as_problem(error) from error
+    body_type = _body_type(fields)
+    return Wanted(
+        model=model,
+        words=read_words,
+        body_type=body_type,
+        body_bytes=_content_length(fields),
+        answer_type=choose(fields.get("accept", "")),
+        priority=_priority(fields.get("x-priority", "normal")),
+        within_s=_within_s(fields.get("x-deadline-ms")),
+    )
+
+
+def as_problem(error: wire.WireError) -> MalformedRequestError | ImpossibleRequestError:
+    """Return the problem that an error of the wire is."""
+    kind = ImpossibleRequestError if isinstance(error, wire.ImpossibleError) else MalformedRequestError
+    return kind(str(error))
+
+
+def _parameters(query: bytes, fields: dict[str, str]) -> dict[str, str]:
+    words: dict[str, str] = {}
+    try:
+        pairs = parse_qsl(
+            query.decode("ascii"), keep_blank_values=True, strict_parsing=bool(query), errors="strict"
+        )
+    except ValueError as error:
+        raise MalformedRequestError(f"the query is not of the form name=value&...: {error}") from error
+    for name, value in pairs:
+        if name not in HEADERS:
+            raise MalformedRequestError(f"{name[:100]!r} is no parameter; there are {', '.join(HEADERS)}")
+        if name in words:
+            raise MalformedRequestError(f"{name} is given twice in the query")
+        words[name] = value
+    for name, header in HEADERS.items():
+        if header in fields:
+            if name in words:
+                raise MalformedRequestError(f"{name} is given in the query and in {header}; give it once")
+            words[name] = fields[header]
+    return words
+
+
+def _body_type(fields: dict[str, str]) -> str:
+    encoding = fields.get("content-encoding", "identity").lower()
+    if encoding != "identity":
+        raise UnsupportedTypeError(f"the body is encoded as {encoding[:100]}; send it as it is")
+    body_type = fields.get("content-type", wire.OCTET_STREAM).partition(";")[0].strip().lower()
+    if body_type not in BODY_TYPES:
+        raise UnsupportedTypeError(
+            f"the body is said to be {body_type[:100]!r}; send {' or '.join(BODY_TYPES)} "
+            f"(curl: -H 'Content-Type: {wire.OCTET_STREAM}')"
+        )
+    return body_type
+
+
+def _content_length(fields: dict[str, str]) -> int | None:
+    text = fields.get("content-length")
+    if text is None:
+        return None if "transfer-encoding" in fields else 0
+    if not (text.isascii() and text.isdigit()):
+        raise MalformedRequestError(f"Content-Length is {text[:100]!r}, not a number of bytes")
+    return int(text)
+
+
+def _priority(text: str) -> Priority:
+    try:
+        return Priority[text.upper()]
+    except KeyError as error:
+        there_are = ", ".join(priority.name.lower() for priority in Priority)
+        raise MalformedRequestError(f"X-Priority is {text[:100]!r}; there are {there_are}") from error
+
+
+def _within_s(text: str | None) -> float:
+    if text is None:
+        return math.inf
+    try:
+        within_ms = float(text)
+    except ValueError as error:
+        raise MalformedRequestError(f"X-Deadline-Ms is {text[:100]!r}, not a number") from error
+    if not within_ms > 0:
+        raise ImpossibleRequestError(f"X-Deadline-Ms is {text[:100]}; it is a number of milliseconds above 0")
+    return within_ms / 1e3

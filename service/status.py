@@ -1,0 +1,77 @@
+"""What the service says of itself: /v1/models, /healthz, /readyz, /metrics."""
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel, Field
+
+from service.lifecycle import Phase
+from service.served import ServedModel
+from service.service import Service
+
+
+class ModelDescription(BaseModel):
+    """A model that is served."""
+
+    name: str = Field(examples=["r9.4.1_fast@v1"])
+    default: bool = Field(description="Whether it is what requests get that name no model.")
+    sample_rate: float = Field(description="The sample rate of the reads it takes [Hz]; 0 where any will do.")
+    chunk_samples: int = Field(description="Samples in a chunk: a shorter read costs as much as one.")
+    devices: list[str] = Field(description="Where its engines are.")
+    samples_per_second: float = Field(description="How fast its engines work, measured.")
+
+
+class ModelList(BaseModel):
+    """The models that are served, the default first."""
+
+    models: list[ModelDescription]
+
+
+class Health(BaseModel):
+    """Whether a question is answered with yes, and why not."""
+
+    status: str = Field(examples=["ok", "loading", "draining", "an engine does not work"])
+
+
+def status_routes(service: Service) -> APIRouter:
+    """Return the routes for `service`."""
+    router = APIRouter()
+
+    @router.get("/v1/models", tags=["basecalling"])
+    async def models() -> ModelList:
+        """List the models; none while they are being loaded."""
+        return ModelList(models=[_describe(model, service) for model in service.models.values()])
+
+    @router.get("/healthz", tags=["operations"], response_model=Health, responses={503: {"model": Health}})
+    async def healthz() -> Response:
+        """Whether the process works: its event loop, which answers this, and its engines; never its load."""
+        return _health(None if service.healthy else "an engine does not work")
+
+    @router.get("/readyz", tags=["operations"], response_model=Health, responses={503: {"model": Health}})
+    async def readyz() -> Response:
+        """Whether to send requests here: its models have called a known read, and it does not stop."""
+        phase = service.lifecycle.phase
+        return _health(None if phase is Phase.READY else phase.value)
+
+    @router.get("/metrics", tags=["operations"], response_class=Response)
+    async def metrics() -> Response:
+        """Return the metrics for Prometheus."""
+        return Response(service.metrics.page(), media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+def _health(trouble: str | None) -> Response:
+    return JSONResponse({"status": trouble or "ok"}, status_code=503 if trouble else 200)
+
+
+def _describe(model: ServedModel, service: Service) -> ModelDescription:
+    caller = model.caller
+    return ModelDescription(
+        name=model.name,
+        default=model is service.model(""),
+        sample_rate=caller.sample_rate,
+        chunk_samples=caller.chunk_samples,
+        devices=list(model.devices),
+        samples_per_second=model.samples_per_s,
+    )

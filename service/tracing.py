@@ -1,0 +1,33 @@
+"""Who a log line is about: the trace that a request belongs to, in the form of W3C Trace Context.
+
+The trace id is the request's id, in logs and in problem documents. Pure but for drawing ids.
+"""
+
+import random
+import re
+from dataclasses import dataclass
+
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One request: its trace, and the span that it is here."""
+
+    trace_id: str
+    span_id: str
+    flags: str
+
+    @property
+    def traceparent(self) -> str:
+        """Return the header field that stands for this."""
+        return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
+
+
+def begin_trace(traceparent: str) -> Trace:
+    """Return a new span in the client's trace, or in a new trace where the client has none."""
+    parent = _TRACEPARENT.fullmatch(traceparent.strip())
+    trace_id, flags = (parent[1], parent[2]) if parent else (f"{random.getrandbits(128) or 1:032x}", "00")
+    return Trace(trace_id, f"{random.getrandbits(64) or 1:016x}", flags)

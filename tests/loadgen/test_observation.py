@@ -1,0 +1,109 @@
+"""What an observation promises: it survives its file, and says by itself why it does not count."""
+
+from dataclasses import replace
+from pathlib import Path as File
+
+import orjson
+import pytest
+
+from loadgen.observation import Observation, append_observation, gated, read_observations
+from loadgen.tally import Tally
+
+
+def tally(answers: int = 10) -> Tally:
+    made = Tally()
+    for number in range(answers):
+        made.add_answer(
+            bases=100,
+            samples=900,
+            request_bytes=1800,
+            response_bytes=220,
+            client_ms=10.0 + number,
+            stage_ms={"total": 8.0},
+        )
+    return made
+
+
+GOOD = Observation(
+    round=2,
+    position=1,
+    path="vxlan/clusterip",
+    arm="model",
+    users=8,
+    started_s=1.7e9,
+    window_s=2.0,
+    elapsed_s=3.25,
+    spread_bases=1050.0,
+    spread_samples=9450.0,
+    window=tally(10),
+    total=tally(14),
+    client_cpu_s=0.5,
+    busiest_client=0.2,
+    server_cpu_s=2.9,
+    server_bases=1400,
+)
+
+
+def test_results_are_rates_of_the_window_and_quantiles_of_its_latencies() -> None:
+    assert GOOD.bases_per_s == 525.0
+    assert GOOD.samples_per_s == 4725.0
+    assert GOOD.p50_ms == pytest.approx(14.0, rel=0.01)
+    assert GOOD.p99_ms == pytest.approx(19.0, rel=0.01)
+
+
+def test_observations_survive_their_file(tmp_path: File) -> None:
+    file = tmp_path / "blocks.jsonl"
+    void = replace(GOOD, server_bases=None, server_cpu_s=None, voids=("no reason",))
+    append_observation(GOOD, file)
+    append_observation(void, file)
+    assert list(read_observations(file)) == [GOOD, void]
+
+
+def test_a_line_says_the_results_to_readers_that_do_not_compute_them() -> None:
+    line = orjson.loads(GOOD.to_json())
+    assert line["bases_per_s"] == 525.0
+    assert line["p99_ms"] == GOOD.p99_ms
+
+
+def test_a_last_line_that_was_cut_off_is_left_out(tmp_path: File) -> None:
+    file = tmp_path / "blocks.jsonl"
+    file.write_bytes(GOOD.to_json() + GOOD.to_json()[:50])
+    assert list(read_observations(file)) == [GOOD]
+
+
+def test_a_block_that_passes_every_gate_counts() -> None:
+    assert gated(GOOD) == GOOD
+
+
+def test_bases_that_only_one_side_counted_void_a_block() -> None:
+    (reason,) = gated(replace(GOOD, server_bases=1500)).voids
+    assert reason == "the server called 1500 bases, the clients received 1400"
+
+
+def test_bases_that_the_server_does_not_count_void_a_block() -> None:
+    (reason,) = gated(replace(GOOD, server_bases=None)).voids
+    assert "does not count" in reason
+
+
+def test_failures_void_a_block_with_the_most_frequent_reason() -> None:
+    total = tally(14)
+    for reason in ("cut off", "503 busy", "503 busy"):
+        total.add_failure(reason)
+    (void,) = gated(replace(GOOD, total=total)).voids
+    assert void == "3 of 17 requests failed; 2 times: 503 busy"
+
+
+def test_a_window_without_answers_voids_a_block() -> None:
+    (reason,) = gated(replace(GOOD, window=Tally())).voids
+    assert reason == "no request was answered in the window"
+
+
+def test_a_saturated_client_voids_a_block_only_where_the_server_had_time() -> None:
+    (reason,) = gated(replace(GOOD, busiest_client=0.95, server_cpu_s=1.0)).voids
+    assert "saturated" in reason
+    assert gated(replace(GOOD, busiest_client=0.95, server_cpu_s=3.2)).voids == ()
+    assert gated(replace(GOOD, busiest_client=0.95, server_cpu_s=None)).voids != ()
+
+
+def test_reasons_that_were_there_are_kept() -> None:
+    assert gated(replace(GOOD, voids=("an earlier reason",), server_bases=0)).voids[0] == "an earlier reason"
