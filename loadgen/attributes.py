@@ -2,8 +2,10 @@
 
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 
 _HEADER = struct.Struct("=HH")
+_PADDING = (b"", bytes(3), bytes(2), bytes(1))
 _NESTED = 0x8000
 _KIND_MASK = 0x3FFF
 LARGEST_PAYLOAD_BYTES = 0xFFFF - _HEADER.size
@@ -12,7 +14,8 @@ LARGEST_PAYLOAD_BYTES = 0xFFFF - _HEADER.size
 
 def attribute(kind: int, payload: bytes) -> bytes:
     """Encode an attribute."""
-    return _HEADER.pack(_HEADER.size + len(payload), kind) + payload + bytes(-len(payload) % 4)
+    length = _HEADER.size + len(payload)
+    return _HEADER.pack(length, kind) + payload + _PADDING[length % 4]
 
 
 def nest(kind: int, attributes: bytes) -> bytes:
@@ -25,6 +28,7 @@ def text(kind: int, value: str) -> bytes:
     return attribute(kind, value.encode("ascii") + b"\0")
 
 
+@lru_cache(maxsize=1024)
 def be32(kind: int, number: int) -> bytes:
     """Encode a number, which may be negative, in network order."""
     return attribute(kind, struct.pack(">I", number & 0xFFFFFFFF))

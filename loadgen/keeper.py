@@ -4,6 +4,7 @@ It stays outside the namespaces, knows the processes of the sandbox by their mou
 name or parent. It also writes the sandbox's id maps, which only a process outside may write in full.
 """
 
+import errno
 import json
 import os
 import select
@@ -42,7 +43,10 @@ def hand_over(keeper: socket.socket, id_maps: dict[str, str]) -> None:
     """
     keeper.sendall(json.dumps(id_maps).encode())
     keeper.shutdown(socket.SHUT_WR)
-    answer = json.loads(keeper.recv(_ANSWER_BYTES))
+    received = keeper.recv(_ANSWER_BYTES)
+    if not received:
+        raise ConnectionResetError(errno.ECONNRESET, "the keeper of the sandbox has died")
+    answer = json.loads(received)
     if answer["errno"]:
         raise OSError(answer["errno"], answer["why"])
 

@@ -1,4 +1,4 @@
-"""The lab: nodes and pods as network namespaces of this machine, and the paths that are asked for between them.
+"""The lab: nodes and pods as network namespaces of this machine, and the paths asked for between them.
 
 Clients are on `node-a` and servers on `node-b`, but for the same-node way `bridge`. Every node knows Services
 in one form: `node-c` takes `node-a`'s place where that is kube-proxy's iptables form. All DNAT is done on the
@@ -28,6 +28,7 @@ from loadgen.topology import (
     PORT,
     SHAPED,
     WAYS,
+    WAYS_TO_SERVICES,
     Absence,
     LabSettings,
     Target,
@@ -93,8 +94,11 @@ class Lab:
         self._lifetime.close()
 
     def facts(self) -> list[Fact]:
-        """Read back from the kernel what the paths are made of. Raises LabError, OSError or NetlinkError."""
-        return [fact for span in self._spans for fact in span.facts()]
+        """Read back from the kernel what the paths are made of. Raises LabError."""
+        try:
+            return [fact for span in self._spans for fact in span.facts()]
+        except (NetlinkError, OSError) as error:
+            raise LabError(f"the kernel does not say what the lab is made of: {error}") from error
 
     def _build(self, lifetime: ExitStack) -> None:
         self._underlay = Underlay(lifetime, mtu=self.settings.mtu)
@@ -181,7 +185,7 @@ class Lab:
         dialled = [
             Service(f"lab/{way}", cluster_ip(way), PORT, place.address, PORT, node_port(way))
             for (server_node, way), place in self._servers.items()
-            if server_node is node or way != "bridge"
+            if way in WAYS_TO_SERVICES and (server_node is node or way != "bridge")
         ]
         others = list(other_services(self.settings.other_services))
         half = len(others) // 2

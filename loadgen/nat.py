@@ -3,7 +3,7 @@
 Written as pkg/proxy/nftables and pkg/proxy/iptables of Kubernetes 1.31 write them, less what many endpoints,
 affinity, load balancers and local traffic policies need, and less the choice among one endpoint. The iptables
 form is put into nftables as iptables-nft puts it: tables, chains and order, and so what a new connection
-passes, are those of iptables. Pure.
+passes, are those of iptables. Makes the messages; `loadgen.nfnetlink` sends them.
 """
 
 import struct
@@ -31,8 +31,9 @@ _FLIP_MARK = nft.load_mark() + nft.masked(b"\xff" * 4, _MARK) + nft.store_mark()
 _MARKED = nft.load_mark() + nft.masked(_MARK, bytes(4)) + nft.equals(_NO_MARK, negated=True)
 _UNMARKED = nft.load_mark() + nft.masked(_MARK, bytes(4)) + nft.equals(_NO_MARK)
 
+_SOURCE, _DESTINATION, _PORT, _COUNT = nft.load_saddr(), nft.load_daddr(), nft.load_dport(), nft.counter()
 _TCP = nft.load_protocol() + nft.equals(b"\x06")
-_FROM_OUTSIDE = nft.load_saddr() + nft.in_network(POD_CIDR, negated=True)
+_FROM_OUTSIDE = _SOURCE + nft.in_network(POD_CIDR, negated=True)
 _SERVICE_ADDRESS = nft.load_daddr(0) + nft.load_protocol(1) + nft.load_dport(2)
 _SERVICE_PORT = nft.load_protocol(0) + nft.load_dport(1)
 
@@ -65,7 +66,7 @@ def _nftables(services: Sequence[Service], node: IPv4Address) -> Iterator[Messag
         yield table.verdict_map(name, key)
     for chain in ("services", "masquerading", "mark-for-masquerade", "endpoints-check", "firewall-check"):
         yield table.chain(chain)
-    to_nodeport = nft.load_daddr() + nft.in_set("nodeport-ips") + _SERVICE_PORT
+    to_nodeport = _DESTINATION + nft.in_set("nodeport-ips") + _SERVICE_PORT
     yield table.rule("mark-for-masquerade", _SET_MARK)
     yield table.rule("masquerading", _UNMARKED, nft.verdict(("return", "")))
     yield table.rule("masquerading", _FLIP_MARK)
@@ -81,9 +82,9 @@ def _nftables(services: Sequence[Service], node: IPv4Address) -> Iterator[Messag
         at_service, at_endpoint = _service_chain(service), f"endpoint-{service.name}"
         yield table.chain(at_service)
         yield table.chain(at_endpoint)
-        yield table.rule(at_endpoint, nft.load_saddr(), nft.equals(service.endpoint.packed), mark)
+        yield table.rule(at_endpoint, _SOURCE, nft.equals(service.endpoint.packed), mark)
         yield table.rule(at_endpoint, _TCP, nft.dnat_to(service.endpoint, service.endpoint_port))
-        to_cluster_ip = nft.load_daddr() + nft.equals(service.cluster_ip.packed)
+        to_cluster_ip = _DESTINATION + nft.equals(service.cluster_ip.packed)
         yield table.rule(at_service, to_cluster_ip, _FROM_OUTSIDE, mark)
         yield table.rule(at_service, nft.verdict(("goto", at_endpoint)))
         if service.node_port is not None:
@@ -134,47 +135,41 @@ def _iptables(services: Sequence[Service]) -> Iterator[Message]:
     yield table.create()
     for chain in ("KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ"):
         yield table.chain(chain)
-    yield table.rule("KUBE-MARK-MASQ", nft.counter(), _SET_MARK)
-    yield table.rule("KUBE-POSTROUTING", _UNMARKED, nft.counter(), nft.verdict(("return", "")))
-    yield table.rule("KUBE-POSTROUTING", nft.counter(), _FLIP_MARK)
-    yield table.rule("KUBE-POSTROUTING", nft.counter(), nft.masquerade())
+    yield table.rule("KUBE-MARK-MASQ", _COUNT, _SET_MARK)
+    yield table.rule("KUBE-POSTROUTING", _UNMARKED, _COUNT, nft.verdict(("return", "")))
+    yield table.rule("KUBE-POSTROUTING", _COUNT, _FLIP_MARK)
+    yield table.rule("KUBE-POSTROUTING", _COUNT, nft.masquerade())
 
-    mark = nft.counter() + nft.verdict(("jump", "KUBE-MARK-MASQ"))
+    mark = _COUNT + nft.verdict(("jump", "KUBE-MARK-MASQ"))
     for service in services:
         at_service, at_endpoint = f"KUBE-SVC-{service.name}", f"KUBE-SEP-{service.name}"
         yield table.chain(at_service)
         yield table.chain(at_endpoint)
-        yield table.rule(at_endpoint, nft.load_saddr(), nft.equals(service.endpoint.packed), mark)
-        yield table.rule(
-            at_endpoint, _TCP, nft.counter(), nft.dnat_to(service.endpoint, service.endpoint_port)
-        )
-        to_cluster_ip = (
-            nft.load_daddr() + nft.equals(service.cluster_ip.packed) + _TCP + _to_port(service.port)
-        )
+        yield table.rule(at_endpoint, _SOURCE, nft.equals(service.endpoint.packed), mark)
+        yield table.rule(at_endpoint, _TCP, _COUNT, nft.dnat_to(service.endpoint, service.endpoint_port))
+        to_cluster_ip = _DESTINATION + nft.equals(service.cluster_ip.packed) + _TCP + _to_port(service.port)
         yield table.rule(at_service, _FROM_OUTSIDE, to_cluster_ip, mark)
-        yield table.rule(at_service, nft.counter(), nft.verdict(("jump", at_endpoint)))
-        yield table.rule("KUBE-SERVICES", to_cluster_ip, nft.counter(), nft.verdict(("jump", at_service)))
+        yield table.rule(at_service, _COUNT, nft.verdict(("jump", at_endpoint)))
+        yield table.rule("KUBE-SERVICES", to_cluster_ip, _COUNT, nft.verdict(("jump", at_service)))
         if service.node_port is not None:
             from_outside = f"KUBE-EXT-{service.name}"
             yield table.chain(from_outside)
             yield table.rule(from_outside, mark)
-            yield table.rule(from_outside, nft.counter(), nft.verdict(("jump", at_service)))
+            yield table.rule(from_outside, _COUNT, nft.verdict(("jump", at_service)))
             yield table.rule(
                 "KUBE-NODEPORTS",
                 _TCP,
                 _to_port(service.node_port),
-                nft.counter(),
+                _COUNT,
                 nft.verdict(("jump", from_outside)),
             )
-    yield table.rule(
-        "KUBE-SERVICES", nft.to_local_address(), nft.counter(), nft.verdict(("jump", "KUBE-NODEPORTS"))
-    )
+    yield table.rule("KUBE-SERVICES", nft.to_local_address(), _COUNT, nft.verdict(("jump", "KUBE-NODEPORTS")))
 
     for hook in ("prerouting", "output"):
         yield table.base_chain(hook.upper(), "nat", hook, _DNAT_PRIORITY)
-        yield table.rule(hook.upper(), nft.counter(), nft.verdict(("jump", "KUBE-SERVICES")))
+        yield table.rule(hook.upper(), _COUNT, nft.verdict(("jump", "KUBE-SERVICES")))
     yield table.base_chain("POSTROUTING", "nat", "postrouting", _SNAT_PRIORITY)
-    yield table.rule("POSTROUTING", nft.counter(), nft.verdict(("jump", "KUBE-POSTROUTING")))
+    yield table.rule("POSTROUTING", _COUNT, nft.verdict(("jump", "KUBE-POSTROUTING")))
 
 
 def _iptables_filter() -> Iterator[Message]:
@@ -183,8 +178,8 @@ def _iptables_filter() -> Iterator[Message]:
     yield table.create()
     for chain in ("KUBE-FORWARD", "KUBE-SERVICES", "KUBE-PROXY-FIREWALL"):
         yield table.chain(chain)
-    accept = nft.counter() + nft.verdict(("accept", ""))
-    yield table.rule("KUBE-FORWARD", nft.invalid_packet(), nft.counter(), nft.verdict(("drop", "")))
+    accept = _COUNT + nft.verdict(("accept", ""))
+    yield table.rule("KUBE-FORWARD", nft.invalid_packet(), _COUNT, nft.verdict(("drop", "")))
     yield table.rule("KUBE-FORWARD", _MARKED, accept)
     yield table.rule("KUBE-FORWARD", nft.known_connection(), accept)
     for hook in ("input", "forward", "output"):
@@ -192,9 +187,9 @@ def _iptables_filter() -> Iterator[Message]:
         yield table.base_chain(chain, "filter", hook, _FILTER_PRIORITY)
         for new_ones_to in ("KUBE-PROXY-FIREWALL", "KUBE-SERVICES"):
             jump = nft.verdict(("jump", new_ones_to))
-            yield table.rule(chain, nft.new_connection(), nft.counter(), jump)
-    yield table.rule("FORWARD", nft.counter(), nft.verdict(("jump", "KUBE-FORWARD")))
+            yield table.rule(chain, nft.new_connection(), _COUNT, jump)
+    yield table.rule("FORWARD", _COUNT, nft.verdict(("jump", "KUBE-FORWARD")))
 
 
 def _to_port(port: int) -> bytes:
-    return nft.load_dport() + nft.equals(struct.pack(">H", port))
+    return _PORT + nft.equals(struct.pack(">H", port))

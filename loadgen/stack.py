@@ -4,6 +4,7 @@ A thin edge over pyroute2 in the words of this room. Knows no topology.
 """
 
 import socket
+from contextlib import ExitStack
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -29,15 +30,14 @@ class Stack(Netns):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        try:
+        with ExitStack() as made:
+            made.callback(super().close)
             with entered(self.descriptor):
-                self.kernel = IPRoute(groups=0)
-        except BaseException:
-            super().close()
-            raise
-        # The lab dials IPv4; address detection and router solicitation would only be noise on its links.
-        self.set_sysctl("net/ipv6/conf/default/disable_ipv6", "1")
-        self.set_up("lo")
+                self.kernel = made.enter_context(IPRoute(groups=0))
+            # The lab dials IPv4; address detection and router solicitation would only be noise on its links.
+            self.set_sysctl("net/ipv6/conf/default/disable_ipv6", "1")
+            self.set_up("lo")
+            made.pop_all()
 
     def close(self) -> None:
         """Let go of the namespace (see Netns.close)."""

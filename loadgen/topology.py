@@ -13,10 +13,12 @@ from loadgen.nat import Form
 from loadgen.services import POD_CIDR, SERVICE_CIDR
 
 Way = Literal["host", "bridge", "routed", "vxlan", "macvlan"]
-"""host: node to node. bridge: both pods on one bridge of one node. routed: pods on a veth each, on each node a
+"""host: node to node. bridge: both pods on one bridge of one node. routed: pods on a veth each, on a node a
 route to the pods of the others, without encapsulation. vxlan: pods on a bridge a node, VXLAN between nodes.
 macvlan: pods on a macvlan of the node's NIC, as secondary NICs are."""
 WAYS: tuple[Way, ...] = get_args(Way)
+WAYS_TO_SERVICES: tuple[Way, ...] = ("host", "bridge", "routed", "vxlan")
+"""Ways on which a packet passes the stack of its client's node, which is what knows Services."""
 
 Target = Literal[
     "hostip", "podip", "net1ip", "clusterip", "clusterip-iptables", "nodeport", "nodeport-iptables"
@@ -142,7 +144,7 @@ def node_port(way: Way) -> int:
 def _why_not(way: Way, target: Target) -> str:
     """Return why a way has no such target, empty where it has."""
     if form_of(target):
-        if way == "macvlan":
+        if way not in WAYS_TO_SERVICES:
             return "Services are DNATed by the node's own stack, which frames of a macvlan NIC never enter"
         return ""
     own = {"host": "hostip", "macvlan": "net1ip"}.get(way, "podip")

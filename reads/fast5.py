@@ -40,12 +40,20 @@ def entries(path: Path) -> Iterator[Entry]:
         cut = _TRUNCATED.search(str(error))
         raise ValueError(f"truncated: {cut[1]} of {cut[2]} bytes" if cut else str(error)) from error
     with file:
+        _forget_the_past(file)
         names = [name for name in file if name.startswith("read_")]
         for index, name in enumerate(names):
             decode = partial(_multi_read, file, name, path.name)
             yield Entry(name.removeprefix("read_"), index / len(names), decode)
         if not names:
             yield from _single_read_entries(file, path.name)
+
+
+def _forget_the_past(file: h5py.File) -> None:
+    """Keep HDF5 from holding on to hundreds of MiB of the objects of reads gone by."""
+    cache = file.id.get_mdc_config()
+    cache.incr_mode = 0
+    file.id.set_mdc_config(cache)
 
 
 def _single_read_entries(file: h5py.File, filename: str) -> Iterator[Entry]:
@@ -162,6 +170,7 @@ class Fast5Writer:
         with ExitStack() as opening:
             temporary = opening.enter_context(replacing(self._path))
             self._file = opening.enter_context(library.MultiFast5File(os.fspath(temporary), "w"))
+            _forget_the_past(self._file.handle)
             self._cleanup = opening.pop_all()
         return self
 

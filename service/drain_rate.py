@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+FULL = 0.5
+"""From what fill on a batch shows how fast full ones are."""
 HALF_LIFE_S = 20.0
 """Seconds of work after which an observation counts half."""
 
@@ -22,10 +24,10 @@ class DrainRate:
     def add(self, samples: float, busy_s: float, *, fill: float) -> None:
         """Count a batch that cost `samples`, took `busy_s` and was filled to `fill` (0 to 1).
 
-        A batch that is not full takes more time a sample than a full one would: it can only show that the
-        engine is faster than was thought.
+        A batch that is far from full takes more time a sample than a full one would: it can only show that
+        the engine is faster than was thought.
         """
-        if busy_s <= 0 or (fill < 1 and samples / busy_s < self.samples_per_s < math.inf):
+        if busy_s <= 0 or (fill < FULL and samples / busy_s < self.samples_per_s < math.inf):
             return
         kept = 0.5 ** (busy_s / HALF_LIFE_S)
         self.samples = self.samples * kept + samples

@@ -30,6 +30,7 @@ class Handover(Generic[Thing]):
         """Wait for a thing; None once closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._things)
+            self._changed.notify_all()
             return self._things.pop() if self._things else None
 
     def close(self) -> None:

@@ -79,7 +79,7 @@ def basecall_path() -> dict[str, Any]:
         "post": {
             "tags": ["basecalling"],
             "summary": "Call one read",
-            "description": "Signal in, bases and qualities out. Parameters are given in the query or in headers.",
+            "description": "Signal in, bases and qualities out. Parameters go in the query or in headers.",
             "operationId": "basecall",
             "parameters": [*_parameters(), *_wishes()],
             "requestBody": {"required": True, "content": _bodies()},

@@ -68,8 +68,12 @@ class ServedModel:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._queue.close(EngineError("the service stopped"))
+        self.close()
         self._stack.close()
+
+    def close(self) -> None:
+        """Fail what is queued, and whatever comes."""
+        self._queue.close(EngineError("the service stops"))
 
     @property
     def caller(self) -> Caller:

@@ -80,10 +80,18 @@ def run(settings: Settings, load: Load, ready: Callable[[str, Sequence[str]], No
     """
     with ExitStack() as stack:
         listeners = [stack.enter_context(listener) for listener in listen(settings)]
-        service = stack.enter_context(Service(settings, load))
+        server = SignalledServer(stack.enter_context(Service(settings, load)))
+        with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+            return runner.run(server.live(listeners, ready))
+
+
+class SignalledServer(uvicorn.Server):
+    """A server that loads its models while it listens already, and drains when it is told to stop."""
+
+    def __init__(self, service: Service) -> None:
         config = uvicorn.Config(
             create_app(service),
-            http=guarded_protocol(settings),
+            http=guarded_protocol(service.settings),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -94,15 +102,6 @@ def run(settings: Settings, load: Load, ready: Callable[[str, Sequence[str]], No
             timeout_graceful_shutdown=CLOSE_S,
             backlog=LISTEN_BACKLOG,
         )
-        server = SignalledServer(config, service)
-        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            return runner.run(server.live(listeners, ready))
-
-
-class SignalledServer(uvicorn.Server):
-    """A server that loads its models while it listens already, and drains when it is told to stop."""
-
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
         self._signals: asyncio.Queue[int] = asyncio.Queue()
@@ -118,29 +117,37 @@ class SignalledServer(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         urls = [url_of(listener) for listener in listeners]
         serving = asyncio.create_task(self.serve(sockets=listeners))
+        signalled = asyncio.create_task(self._signals.get())
         try:
-            await self._load_models()
-            if self._signals.empty():
+            if await self._load_models(signalled):
                 self._service.lifecycle.phase = Phase.READY
                 ready(self._service.model("").name, urls)
-            return await self._end()
+            return await self._end(await signalled)
         finally:
+            signalled.cancel()
             self.should_exit = True
             await serving
 
-    async def _load_models(self) -> None:
-        """Load in the background; it cannot be interrupted, and a signal is heeded when it is done."""
+    async def _load_models(self, signalled: asyncio.Task[int]) -> bool:
+        """Load in the background; return whether that was done before a signal came. Raises ServeError."""
         service = self._service
+        loading = asyncio.get_running_loop().run_in_executor(service.background, service.load_models)
+        await asyncio.wait((loading, signalled), return_when=asyncio.FIRST_COMPLETED)
+        if not loading.done():
+            service.stop_loading()
+            await asyncio.wait((loading,))
+        if signalled.done():
+            return False
         try:
-            await asyncio.get_running_loop().run_in_executor(service.background, service.load_models)
+            loading.result()
         except UnknownModelError as error:
             raise ServeError(str(error), USED_WRONGLY) from error
         except (ModelError, UnprovenError, EngineError) as error:
             raise ServeError(f"{service.settings.model}: {error}", FAILED) from error
+        return True
 
-    async def _end(self) -> int:
-        """Wait for the signal to stop, drain, and return the exit status."""
-        first = await self._signals.get()
+    async def _end(self, first: int) -> int:
+        """Drain, after the `first` signal, until a second one; return the exit status."""
         lifecycle, settings = self._service.lifecycle, self._service.settings
         logger.info("draining", extra={"signal": signal.Signals(first).name, "drain_s": settings.drain_s})
         draining = asyncio.create_task(lifecycle.drain(settings.drain_s))

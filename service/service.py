@@ -45,6 +45,8 @@ class Service:
         self.background = ThreadPoolExecutor(1, thread_name_prefix="background")
         """For what would hold up the event loop; one at a time, so that memory for it is needed once."""
         self._stack = ExitStack()
+        self._stopping = False
+        self._unproven: ServedModel | None = None
 
     def __enter__(self) -> Self:
         self._stack.callback(self.background.shutdown, wait=False, cancel_futures=True)
@@ -66,6 +68,12 @@ class Service:
         )
         if NullCaller.name not in self.models:
             self._serve(ServedModel(lambda _: NullCaller(), ("cpu",), self.metrics))
+
+    def stop_loading(self) -> None:
+        """Make `load_models`, in another thread, give up the proof of a model; not the loading before it."""
+        self._stopping = True
+        if self._unproven:
+            self._unproven.close()
 
     def model(self, name: str) -> ServedModel:
         """Return the model of that name, or the default for an empty one. Raises UnknownModelError."""
@@ -113,7 +121,10 @@ class Service:
         return max(self.backlog_s(model) for model in self.models.values())
 
     def _serve(self, model: ServedModel) -> None:
-        self._stack.enter_context(model).prove()
+        self._unproven = self._stack.enter_context(model)
+        if self._stopping:
+            model.close()
+        model.prove()
         self.metrics.watch(
             model.name,
             backlog_samples=lambda: self.admission.backlog_samples(model.name),

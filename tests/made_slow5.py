@@ -1,6 +1,7 @@
 """blow5 and slow5 files of known reads, for tests: written by pyslow5, where the machine has it."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,9 @@ from reads.read import Read
 def pyslow5() -> Any:
     """Return the module, or skip."""
     try:
-        import pyslow5
+        return import_module("pyslow5")
     except ImportError:
         missing("pyslow5")
-    return pyslow5
 
 
 def write_slow5(

@@ -7,9 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import missing
 from made_reads import assert_same, made_read
-from made_slow5 import write_slow5
+from made_slow5 import pyslow5, write_slow5
 
 from reads.errors import ReadFileError, ReadsError
 from reads.fast5 import Fast5Writer
@@ -159,10 +158,7 @@ def test_reading_works_where_gevent_replaced_the_standard_library(tmp_path: Path
 
 
 def test_every_good_read_of_the_shared_files_is_read(shared: Path) -> None:
-    try:
-        import pyslow5  # noqa: F401
-    except ImportError:
-        missing("pyslow5")
+    pyslow5()
     expected = {
         "lambda_r9.4.1": {"reads.fast5": 50},
         "ecoli_r9.4": {"reads_0.fast5": 64, "reads_1.fast5": 48},

@@ -1,0 +1,162 @@
+"""A small real caller, and a service of it on a real socket: what tests of the service share."""
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from models.basecall import Basecall
+from models.caller import Caller, ChunkCall, Chunks
+from models.chunks import cut, stitch
+from models.errors import SampleRateError
+from reads.read import Calibration, Read, Signal
+from service.server import SignalledServer, listen
+from service.service import Load, Service
+from service.settings import Settings
+
+WAIT_S = 30.0
+"""How long tests wait for what should come at once."""
+STRIDE = 10
+
+
+class TinyCaller:
+    """Calls a base every STRIDE samples, whatever the company: the mean of these, rounded, modulo 4."""
+
+    name = "tiny"
+    sample_rate = 4000.0
+    chunk_samples = 200
+    batch_chunks = 16
+
+    def chunk(self, read: Read) -> Chunks:
+        if read.sample_rate != self.sample_rate:
+            raise SampleRateError(f"{read.sample_rate:g} Hz, not {self.sample_rate:g} Hz")
+        return cut(read.signal.astype(np.float32), self.chunk_samples, 4 * STRIDE, STRIDE)
+
+    def score(self, batch: NDArray[np.float32]) -> Any:
+        return batch.reshape(len(batch), -1, STRIDE).mean(2)
+
+    def decode(self, scores: Any) -> Sequence[ChunkCall]:
+        return [
+            ChunkCall(
+                moves=np.ones(len(means), np.uint8),
+                bases=(np.round(means).astype(np.int64) % 4).astype(np.uint8),
+                phred=np.full(len(means), 20, np.float32),
+            )
+            for means in scores
+        ]
+
+    def stitch(self, chunks: Chunks, calls: Sequence[ChunkCall]) -> Basecall:
+        return stitch(chunks, calls, STRIDE)
+
+
+@dataclass
+class GatedCaller(TinyCaller):
+    """Scores nothing while its gate is closed; notes how many chunks each batch had."""
+
+    gate: threading.Event = field(default_factory=threading.Event)
+    waiting: threading.Event = field(default_factory=threading.Event)
+    """Set while a batch stands before the closed gate."""
+    batches: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def score(self, batch: NDArray[np.float32]) -> Any:
+        self.batches.append(len(batch))
+        if not self.gate.is_set():
+            self.waiting.set()
+            assert self.gate.wait(WAIT_S)
+            self.waiting.clear()
+        return super().score(batch)
+
+
+def expected_sequence(signal: Signal) -> str:
+    """What TinyCaller makes of a signal whose length is a multiple of STRIDE."""
+    means = signal.astype(np.float32).reshape(-1, STRIDE).mean(1)
+    return "".join("ACGT"[code] for code in np.round(means).astype(np.int64) % 4)
+
+
+def random_signal(samples: int, seed: int = 1) -> Signal:
+    signal: Signal = np.random.default_rng(seed).integers(-500, 1500, samples).astype(np.int16)
+    return signal
+
+
+def read_of(signal: Signal, read_id: str = "read") -> Read:
+    return Read(read_id, signal, Calibration(0.0, 1.0), TinyCaller.sample_rate)
+
+
+@dataclass
+class Running:
+    """A service on a real socket, in a thread of its own."""
+
+    service: Service
+    server: SignalledServer
+    url: str
+    port: int
+    ended: threading.Event
+    statuses: list[int]
+    """The exit status, once it has ended."""
+
+    def client(self, **options: Any) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=WAIT_S, **options)
+
+    def call(self, signal: Signal, **options: Any) -> httpx.Response:
+        with self.client() as client:
+            return call(client, signal, **options)
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric's samples, of all labels."""
+        lines = httpx.get(self.url + "/metrics", timeout=WAIT_S).text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+
+
+def call(client: httpx.Client, signal: Signal, **options: Any) -> httpx.Response:
+    headers = {"content-type": "application/octet-stream", **options.pop("headers", {})}
+    return client.post("/v1/basecall", content=signal.tobytes(), headers=headers, **options)
+
+
+@contextmanager
+def serving(load: Load | None = None, **settings: Any) -> Iterator[Running]:
+    """Serve TinyCaller, or what `load` gives, until the block ends."""
+    chosen = Settings(model="tiny", port=0, **settings)
+    ready, ended = threading.Event(), threading.Event()
+    urls: list[str] = []
+    statuses: list[int] = []
+
+    def announce(model: str, at: Sequence[str]) -> None:
+        urls.extend(at)
+        ready.set()
+
+    with Service(chosen, load or (lambda model, device: TinyCaller())) as service:
+        listeners = listen(chosen)
+        port = listeners[0].getsockname()[1]
+        server = SignalledServer(service)
+
+        def live() -> None:
+            try:
+                statuses.append(asyncio.run(server.live(listeners, announce)))
+            finally:
+                ended.set()
+                ready.set()
+
+        thread = threading.Thread(target=live)
+        thread.start()
+        assert ready.wait(WAIT_S)
+        try:
+            yield Running(service, server, urls[0], port, ended, statuses)
+        finally:
+            server.handle_exit(15, None)
+            server.handle_exit(15, None)
+            thread.join(WAIT_S)
+            assert not thread.is_alive()
+
+
+def of(caller: Caller) -> Load:
+    """A `load` that always gives `caller`."""
+    return lambda model, device: caller

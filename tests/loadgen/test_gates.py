@@ -1,0 +1,93 @@
+"""Gates: what must hold for a run's numbers to mean what they say."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from measured import HOST, a_path, an_observation
+
+from loadgen.gates import block_gates, control_gate, is_warm, line_rate_gate, warm_up_gate
+from loadgen.observation import Observation
+from loadgen.plan import Block
+from loadgen.verdict import judge
+
+BLOCK = Block(0, 0, HOST, "model", 0.0)
+
+
+def windows(speeds: Sequence[float]) -> list[Observation]:
+    return [an_observation(BLOCK, speed) for speed in speeds]
+
+
+@pytest.mark.parametrize(
+    ("speeds", "warm"),
+    [
+        ([1.0, 1.0, 1.0], True),
+        ([0.2, 1.0, 1.04, 1.09], True),
+        ([1.0, 1.0, 1.12], False),
+        ([1.0, 1.0, 1.0, 0.5], False),
+        ([1.0, 1.0], False),
+        ([], False),
+    ],
+)
+def test_it_is_warm_when_the_last_three_windows_agree_within_10_percent(
+    speeds: Sequence[float], warm: bool
+) -> None:
+    assert is_warm(windows(speeds)) is warm
+
+
+def test_throughput_alone_is_not_enough_to_be_warm() -> None:
+    steady = windows([1.0, 1.0, 1.0])
+    slow_answers = replace(steady[2], window=an_observation(BLOCK, 0.5).window)
+    assert not is_warm([*steady[:2], slow_answers])
+
+
+def test_voided_windows_are_not_warm() -> None:
+    steady = windows([1.0, 1.0, 1.0])
+    assert not is_warm([*steady[:2], replace(steady[2], voids=("broken",))])
+
+
+def test_the_warm_up_gate_says_how_the_last_windows_went() -> None:
+    gate = warm_up_gate("model", windows([1.0, 1.5, 1.0]))
+    assert not gate.held
+    assert "3 windows were run" in gate.detail
+    assert "40,000, 60,000, 40,000 bases/s" in gate.detail
+
+
+def test_host_networking_that_differs_from_itself_fails_the_control() -> None:
+    verdict = judge([0.02, 0.021, 0.019, 0.02, 0.0205], look=5, looks=5, delta=0.01)
+    gate = control_gate("null", "Bases per second", verdict)
+    assert not gate.held
+    assert gate.name == "A/A control, null arm: Bases per second"
+    assert gate.detail.startswith("host networking against itself: ratio 1.0203 [1.0")
+
+
+def test_host_networking_that_is_not_told_from_itself_holds_the_control() -> None:
+    verdict = judge([0.02, -0.02, 0.01, -0.01], look=4, looks=4, delta=0.01)
+    assert control_gate("model", "Bases per second", verdict).held
+
+
+def test_voided_blocks_are_counted_by_path_and_arm_with_the_first_reason() -> None:
+    good = an_observation(BLOCK)
+    bad = replace(good, voids=("2 of 9 requests failed", "no counters"))
+    svc = an_observation(Block(0, 1, a_path("svc"), "null", 0.0))
+    (gate,) = block_gates([good, bad, bad, svc])
+    assert not gate.held
+    assert gate.name == "blocks of host, model arm"
+    assert gate.detail == "2 of 3 voided; the first: 2 of 9 requests failed; no counters"
+
+
+def test_a_run_without_voided_blocks_has_one_gate_that_held() -> None:
+    (gate,) = block_gates([an_observation(BLOCK)] * 3)
+    assert gate.held
+    assert gate.detail == "none of 3 was voided"
+
+
+@pytest.mark.parametrize(("share", "held"), [(1.01, True), (0.99, False)])
+def test_nothing_goes_faster_than_the_line(share: float, held: bool) -> None:
+    observation = an_observation(BLOCK)
+    sent = 8 * observation.window.request_bytes / observation.window_s
+    assert line_rate_gate([observation], sent * share).held is held
+
+
+def test_without_blocks_the_line_is_not_exceeded() -> None:
+    assert line_rate_gate([], 1e9).held
