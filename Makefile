@@ -19,8 +19,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV) \
 	  || { echo "$(PYTHON) cannot make virtual environments. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 2; }
 	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
-	@$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt mappy 2>$(VENV)/mappy.log \
-	  || echo "mappy could not be built (it needs a C compiler and zlib's headers): evaluate and train will not map; see $(VENV)/mappy.log"
+	@for optional in mappy pyslow5; do \
+	  $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt $$optional 2>$(VENV)/$$optional.log \
+	    || echo "$$optional cannot be installed here (it may need a C compiler and zlib's headers): what uses it says so; see $(VENV)/$$optional.log" >&2; \
+	done
 	@touch $@
 
 test: setup

@@ -55,7 +55,7 @@ def lab(
     block_s: BlockS = 1.6,
     settle_s: SettleS = 0.4,
     users: Users = 8,
-    chunk_samples: ChunkSamples = 0,
+    chunk_samples: ChunkSamples = 4000,
     delta: Delta = 0.01,
     seed: Seed = 1,
     model: Model = "",

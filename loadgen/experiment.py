@@ -18,7 +18,7 @@ import orjson
 from loadgen.analysis import analyse, is_resolved
 from loadgen.child import Child
 from loadgen.errors import ExperimentError
-from loadgen.gates import WARM_WINDOWS, is_warm, warm_up_gate
+from loadgen.gates import is_warm, warm_up_gate
 from loadgen.observation import Observation, append_observation
 from loadgen.plan import Plan, write_plan
 from loadgen.report import write_report
@@ -29,7 +29,7 @@ PLAN = "plan.json"
 LOCUST_LOG = "locust.log"
 FOLLOW_S = 0.25
 """How often it is looked whether a block has ended."""
-MOST_WARM_WINDOWS = 5 * WARM_WINDOWS
+MOST_WARM_WINDOWS = 8
 """After so many windows of each arm the run goes on, warm or not; the gate says which."""
 
 

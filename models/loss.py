@@ -134,7 +134,7 @@ class _CrfLoss(torch.autograd.Function):
         return torch.tensor(float(np.mean(kept)) if kept else float("nan"))
 
     @staticmethod
-    def backward(ctx: Any, *outer: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, *outer: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
         (grads,) = ctx.saved_tensors
         return grads * outer[0], None, None, None, None
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -99,7 +100,8 @@ class GuardedDecoder:
         self._process.kill()
         self._process.wait()
         self._process = None
-        self._requests.close()
+        with suppress(BrokenPipeError):  # it may hold a request that a dead decoder did not take
+            self._requests.close()
         os.close(self._answers)
         self._complaints.close()
 
@@ -124,6 +126,8 @@ class GuardedDecoder:
 
     def _ask(self, path: Path, start: int) -> Iterator[tuple[dict[str, Any], Signal]]:
         try:
+            if self._process and self._process.poll() is not None:
+                self.close()  # it died between files: this one has nothing to do with it
             if self._process is None:
                 self._start()
             self._complaints.seek(0)

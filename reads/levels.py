@@ -136,7 +136,7 @@ def fit(reads: Iterable[Aligned], former: Levels) -> Levels:
     )
 
 
-def core(residuals: NDArray[np.float64]) -> NDArray[np.bool_]:
+def core(residuals: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     """Return which residuals are within OUTLYING SDs, the SD taken from the median absolute one."""
     sizes = np.abs(residuals)
     return np.asarray(sizes < OUTLYING * 1.4826 * np.median(sizes))

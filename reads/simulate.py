@@ -107,7 +107,7 @@ def simulate(
     levels: Levels,
     *,
     number: int = 0,
-    locus: Locus = Locus(),  # noqa: B008 - frozen
+    locus: Locus = Locus(),
 ) -> SimulatedRead:
     """Return one read of the strand `codes` [bases], in the direction it passes the pore."""
     numbers = kmers(codes, levels.k)

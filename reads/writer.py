@@ -8,7 +8,7 @@ from reads.pod5_file import Pod5Writer
 
 
 def read_writer(path: Path) -> Fast5Writer | Pod5Writer:
-    """Return the writer, a context manager, for a name that ends in .fast5 or .pod5; ReadsError for others."""
+    """Return the writer, a context manager, for a name in .fast5 or .pod5; ReadsError for others."""
     match path.suffix.lower():
         case ".fast5":
             return Fast5Writer(path)

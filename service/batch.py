@@ -63,18 +63,17 @@ class Batch:
         """Take as many of the pending chunks of `job` as there is room for; return the jobs that gave way,
         whose chunks are pending again."""
         displaced: list[Job] = []
-        free = self.capacity - self.rows
-        while job.pending and (free or self.room(job.priority)):
-            if not free:
-                # Of the least urgent, the one that came into the batch last.
-                part = max(reversed(self.slices), key=lambda part: part.job.priority)
-                self.slices.remove(part)
-                part.job.pending.appendleft(part.rows)
-                displaced.append(part.job)
-                free = len(part.rows)
-            rows = job.take(free)
+        wanted = min(self.room(job.priority), sum(len(rows) for rows in job.pending))
+        while self.capacity - self.rows < wanted:
+            # Of the least urgent, the one that came into the batch last.
+            part = max(reversed(self.slices), key=lambda part: part.job.priority)
+            self.slices.remove(part)
+            part.job.pending.appendleft(part.rows)
+            displaced.append(part.job)
+        while wanted:
+            rows = job.take(wanted)
             self.slices.append(Slice(job, rows))
-            free -= len(rows)
+            wanted -= len(rows)
         return displaced
 
     def give_back(self) -> list[Job]:

@@ -123,15 +123,19 @@ class Engine:
             self._give_up()
 
     def _give_up(self) -> None:
-        """Leave what is not scored yet to other engines."""
         logger.error("engine gives up", extra={"device": self.device})
-        with self._queue.changed:
-            self._dead = True
-            jobs = self._open.give_back()
-        for job in jobs:
-            self._queue.push(job)
+        self._dead = True
+        self._put_down()
         self._scored.close()
         self._died()
+
+    def _put_down(self) -> None:
+        """Take no reads until a restart, and leave those that are packed to other engines."""
+        with self._queue.changed:
+            self._broken = True
+            for job in self._open.give_back():
+                self._queue.push(job)
+            self._queue.changed.notify_all()
 
     # Feed.
 
@@ -140,14 +144,14 @@ class Engine:
             if not job.is_open and not self._cut(job):
                 continue
             with self._queue.changed:
-                unplaced = [job] if self._dead else [*self._open.add(job), job]
+                unplaced = [job] if self._broken else [*self._open.add(job), job]
                 self._queue.changed.notify_all()
             for waiting in unplaced:
                 if waiting.pending:
                     self._queue.push(waiting)
 
     def _wanted(self, job: Job) -> bool:
-        return not self._dead and self._open.room(job.priority) > 0
+        return not self._broken and self._open.room(job.priority) > 0
 
     def _cut(self, job: Job) -> bool:
         """Cut the job's read into chunks; return whether there is something to score."""
@@ -170,10 +174,6 @@ class Engine:
 
     def _score(self) -> None:
         while (batch := self._take()) is not None:
-            if self._broken and not self._restart():
-                self._fail(batch, "the engine failed and could not be restarted")
-                self._give_up()
-                return
             if not self._scored.wait_free():
                 self._fail(batch, "the engine was stopped")
                 return
@@ -190,17 +190,19 @@ class Engine:
         self._scored.close()
 
     def _take(self) -> Batch | None:
-        with self._queue.changed:
-            while not self._open.slices and not self._queue.closed:
-                self._queue.changed.wait()
-            if not self._open.slices:
+        """Wait for chunks, and restart first where that is needed; None once there will be none."""
+        while True:
+            with self._queue.changed:
+                self._queue.changed.wait_for(lambda: self._broken or self._open.slices or self._queue.closed)
+                if not self._broken:
+                    batch, self._open = self._open, Batch(self._capacity)
+                    self._queue.changed.notify_all()
+                    return batch if batch.slices else None
+            if not self._restart():
                 return None
-            batch, self._open = self._open, Batch(self._capacity)
-            self._queue.changed.notify_all()
-            return batch
 
     def _restart(self) -> bool:
-        """Load the caller anew, pausing longer after each failure in a row; return whether that worked."""
+        """Load the caller anew, pausing longer after each failure in a row, or give up; return which."""
         while self._failures <= RESTARTS:
             pause_s = BACKOFF_S * 2.0 ** (self._failures - 1)
             logger.warning("engine restarts", extra={"device": self.device, "pause_s": pause_s})
@@ -213,8 +215,11 @@ class Engine:
                 logger.exception("engine could not be restarted", extra={"device": self.device})
                 self._failures += 1
             else:
-                self._broken = False
+                with self._queue.changed:
+                    self._broken = False
+                    self._queue.changed.notify_all()
                 return True
+        self._give_up()
         return False
 
     # Finish.
@@ -266,13 +271,12 @@ class Engine:
                 "out of memory: smaller batches", extra={"device": self.device, "chunks": self._capacity}
             )
             with self._queue.changed:
-                jobs = batch.give_back()
-            for job in jobs:
-                self._queue.push(job)
+                for job in batch.give_back():
+                    self._queue.push(job)
             return
         logger.error("batch failed", exc_info=error, extra={"device": self.device, "chunks": batch.rows})
         self._failures += 1
-        self._broken = True
+        self._put_down()
         self._fail(batch, "the engine failed on the batch that this read was in")
 
     def _fail(self, batch: Batch, why: str) -> None:

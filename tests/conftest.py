@@ -18,11 +18,11 @@ def missing(what: str) -> NoReturn:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real reads, where FIVEWAYS_SHARED names it."""
+    """The folder of real reads, where FIVEWAYS_SHARED names the one that holds it."""
     folder = os.environ.get("FIVEWAYS_SHARED")
     if not folder:
         pytest.skip("FIVEWAYS_SHARED is not set: tests on real reads are skipped")
-    return Path(folder)
+    return Path(folder) / "reads"
 
 
 @pytest.fixture(scope="session")

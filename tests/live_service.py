@@ -1,9 +1,10 @@
 """A small real caller, and a service of it on a real socket: what tests of the service share."""
 
 import asyncio
+import signal
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,15 +123,21 @@ def call(client: httpx.Client, signal: Signal, **options: Any) -> httpx.Response
 
 
 @contextmanager
-def serving(load: Load | None = None, **settings: Any) -> Iterator[Running]:
-    """Serve TinyCaller, or what `load` gives, until the block ends."""
+def serving(
+    load: Load | None = None,
+    *,
+    while_loading: Callable[[SignalledServer, int], None] | None = None,
+    **settings: Any,
+) -> Iterator[Running]:
+    """Serve TinyCaller, or what `load` gives, until the block ends.
+
+    `while_loading` is called, with the server and its port, once it listens.
+    """
     chosen = Settings(model="tiny", port=0, **settings)
     ready, ended = threading.Event(), threading.Event()
-    urls: list[str] = []
     statuses: list[int] = []
 
     def announce(model: str, at: Sequence[str]) -> None:
-        urls.extend(at)
         ready.set()
 
     with Service(chosen, load or (lambda model, device: TinyCaller())) as service:
@@ -147,12 +154,16 @@ def serving(load: Load | None = None, **settings: Any) -> Iterator[Running]:
 
         thread = threading.Thread(target=live)
         thread.start()
+        if while_loading:
+            while_loading(server, port)
         assert ready.wait(WAIT_S)
         try:
-            yield Running(service, server, urls[0], port, ended, statuses)
+            yield Running(service, server, f"http://127.0.0.1:{port}", port, ended, statuses)
         finally:
-            server.handle_exit(15, None)
-            server.handle_exit(15, None)
+            # Its event loop is closed where the test has ended it, or the first signal has.
+            with suppress(RuntimeError):
+                server.handle_exit(signal.SIGTERM, None)
+                server.handle_exit(signal.SIGTERM, None)
             thread.join(WAIT_S)
             assert not thread.is_alive()
 

@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -86,7 +86,8 @@ class WireServer(ThreadingHTTPServer):
     def close_connections(self) -> None:
         with self.changed:
             for request in self._open:
-                request.shutdown(socket.SHUT_RDWR)
+                with suppress(OSError):  # it was closed by the other side
+                    request.shutdown(socket.SHUT_RDWR)
 
 
 def right_answer(samples: int, query: dict[str, str]) -> Reply:

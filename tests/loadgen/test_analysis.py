@@ -36,7 +36,7 @@ def test_words_follow_the_measure() -> None:
     results = analyse(a_run({"vxlan/podip": 0.9}))
     (speed,), (latency,), (cpu,) = (results.of(m, "null") for m in (BASES, P50, CLIENT_CPU))
     assert speed.words.startswith("slower by 9.9 % [")
-    assert latency.words.startswith("slower by 11.")
+    assert latency.words.startswith("slower by 10.8 % [")
     assert cpu.words.startswith("dearer by ")
 
 

@@ -258,8 +258,8 @@ def add_macvlan(stack, parent, into, link, *, mtu):
     stack.kernel.link("add", ifname=link, kind="nosuchkind")
 
 Stack.add_macvlan = add_macvlan
-settings = LabSettings(paths=("host/hostip", "macvlan/net1ip", "routed/podip"), shaped_bps={"macvlan/net1ip": 10**7})
-with Lab(settings) as lab:
+paths = "host/hostip", "macvlan/net1ip", "routed/podip"
+with Lab(LabSettings(paths=paths, shaped_bps={"macvlan/net1ip": 10**7})) as lab:
     print(*(path.name for path in lab.paths), len(lab.listeners))
     print(*(f"{a.name}: {a.reason}" for a in lab.absent if "construction" not in a.reason), sep="\\n")
 """

@@ -134,8 +134,8 @@ def test_a_mark_from_elsewhere_is_not_believed() -> None:
 
 
 def test_a_command_that_does_not_exist_is_one_line() -> None:
-    done = run_in_sandbox("no-such-command")
-    assert (done.returncode, done.stderr) == (1, "fiveways: no-such-command: No such file or directory\n")
+    done = run_in_sandbox("/no/such/command")
+    assert (done.returncode, done.stderr) == (1, "fiveways: /no/such/command: No such file or directory\n")
 
 
 def test_a_call_without_a_command_is_misuse() -> None:

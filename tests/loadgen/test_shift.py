@@ -1,4 +1,4 @@
-"""What a shift promises: it sends its reads in order, counts each request once, and ends when the last does."""
+"""What a shift promises: its reads are sent in order, each request counts once, the end waits for the last."""
 
 import math
 import threading

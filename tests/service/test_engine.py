@@ -1,0 +1,286 @@
+"""Engines at work on a model's queue: what they answer, and what they do when a device fails."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from live_service import WAIT_S, GatedCaller, TinyCaller, expected_sequence, random_signal, read_of
+from numpy.typing import NDArray
+
+from models.basecall import Basecall
+from models.caller import Caller, ChunkCall, Chunks
+from reads.read import Read, Signal
+from service import engine
+from service.errors import EngineError, ImpossibleRequestError
+from service.job import Job, Priority
+from service.metrics import Metrics
+from service.served import ServedModel
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "BACKOFF_S", 0.001)
+
+
+@contextmanager
+def working(*callers: Caller, metrics: Metrics | None = None) -> Iterator[ServedModel]:
+    """A model with an engine for each caller; a restarted engine gets its caller again."""
+    devices = [str(number) for number in range(len(callers))]
+    with ServedModel(lambda device: callers[int(device)], devices, metrics or Metrics()) as model:
+        yield model
+
+
+def submit(model: ServedModel, signal: Signal, priority: Priority = Priority.NORMAL) -> Job:
+    return model.submit(read_of(signal), priority=priority, arrived_s=0)
+
+
+def sequence(job: Job) -> str:
+    return job.outcome.result(WAIT_S).sequence
+
+
+def test_reads_of_any_lengths_are_called_whole() -> None:
+    signals = [random_signal(10 * (1 + 61 * n % 700), seed=n) for n in range(50)]
+    with working(TinyCaller()) as model:
+        jobs = [submit(model, signal) for signal in signals]
+        assert [sequence(job) for job in jobs] == [expected_sequence(signal) for signal in signals]
+
+
+def test_several_engines_share_one_queue() -> None:
+    callers = GatedCaller(), GatedCaller()
+    signal = random_signal(200 + 160 * 99)
+    for caller in callers:
+        caller.gate.clear()
+    with working(*callers) as model:
+        job = submit(model, signal)
+        for caller in callers:
+            assert caller.waiting.wait(WAIT_S)
+            caller.gate.set()
+        assert sequence(job) == expected_sequence(signal)
+        assert sum(callers[0].batches) + sum(callers[1].batches) == 100
+
+
+def test_an_idle_engine_takes_what_is_there_and_a_busy_one_full_batches() -> None:
+    caller = GatedCaller()
+    caller.gate.clear()
+    with working(caller) as model:
+        first = submit(model, random_signal(100))
+        assert caller.waiting.wait(WAIT_S)
+        others = [submit(model, random_signal(100, seed=n)) for n in range(caller.batch_chunks)]
+        wait_until_packed(model, caller.batch_chunks)
+        caller.gate.set()
+        for job in (first, *others):
+            sequence(job)
+    assert caller.batches == [1, caller.batch_chunks]
+
+
+def test_the_urgent_displace_what_is_packed_but_not_taken() -> None:
+    caller = GatedCaller()
+    caller.gate.clear()
+    ended: list[str] = []
+    with working(caller) as model:
+        first = submit(model, random_signal(100))
+        assert caller.waiting.wait(WAIT_S)
+        low = submit(model, random_signal(200 + 160 * 15), Priority.LOW)
+        wait_until_packed(model, 16)
+        high = submit(model, random_signal(200 + 160 * 15), Priority.HIGH)
+        for job, name in ((low, "low"), (high, "high")):
+            job.outcome.add_done_callback(lambda _, name=name: ended.append(name))  # type: ignore[misc]
+        wait_for(lambda: bool(low.pending))
+        caller.gate.set()
+        for job in (first, low, high):
+            sequence(job)
+    assert ended == ["high", "low"]
+
+
+def test_a_read_whose_client_has_gone_is_not_scored() -> None:
+    caller = GatedCaller()
+    caller.gate.clear()
+    with working(caller) as model:
+        first = submit(model, random_signal(100))
+        assert caller.waiting.wait(WAIT_S)
+        filling = submit(model, random_signal(200 + 160 * 15))
+        wait_until_packed(model, 16)
+        gone = submit(model, random_signal(200 + 160 * 15))
+        assert gone.outcome.cancel()
+        last = submit(model, random_signal(100))
+        caller.gate.set()
+        for job in (first, filling, last):
+            sequence(job)
+    assert caller.batches == [1, 16, 1]
+
+
+def test_a_read_at_another_rate_is_refused_and_others_go_on() -> None:
+    with working(TinyCaller()) as model:
+        read = read_of(random_signal(100))
+        other = Read("other", read.signal, read.calibration, 5000.0)
+        refused = model.submit(other, priority=Priority.NORMAL, arrived_s=0)
+        with pytest.raises(ImpossibleRequestError, match="5000 Hz"):
+            refused.outcome.result(WAIT_S)
+        assert sequence(submit(model, read.signal)) == expected_sequence(read.signal)
+
+
+class FailingCaller(TinyCaller):
+    """Fails in one of its steps as often as told."""
+
+    def __init__(self, step: str, times: int, error: Exception) -> None:
+        self.step, self.times, self.error = step, times, error
+
+    def _fail(self, step: str) -> None:
+        if step == self.step and self.times:
+            self.times -= 1
+            raise self.error
+
+    def chunk(self, read: Read) -> Chunks:
+        self._fail("chunk")
+        return super().chunk(read)
+
+    def score(self, batch: NDArray[np.float32]) -> Any:
+        self._fail("score")
+        return super().score(batch)
+
+    def decode(self, scores: Any) -> Sequence[ChunkCall]:
+        self._fail("decode")
+        return super().decode(scores)
+
+    def stitch(self, chunks: Chunks, calls: Sequence[ChunkCall]) -> Basecall:
+        self._fail("stitch")
+        return super().stitch(chunks, calls)
+
+
+@pytest.mark.parametrize("step", ["chunk", "score", "decode", "stitch"])
+def test_what_fails_is_answered_so_and_the_engine_goes_on(step: str) -> None:
+    signal = random_signal(500)
+    with working(FailingCaller(step, 1, RuntimeError("device-side assert"))) as model:
+        with pytest.raises(EngineError):
+            sequence(submit(model, signal))
+        assert sequence(submit(model, signal)) == expected_sequence(signal)
+        assert model.healthy
+
+
+def test_an_engine_that_failed_is_restarted_and_counted() -> None:
+    metrics = Metrics()
+    with working(FailingCaller("score", 2, RuntimeError("gone")), metrics=metrics) as model:
+        for _ in range(2):
+            with pytest.raises(EngineError):
+                sequence(submit(model, random_signal(100)))
+        sequence(submit(model, random_signal(100)))
+    assert b'fiveways_engine_restarts_total{model="tiny"} 2.0' in metrics.page()
+
+
+def test_an_engine_that_cannot_be_restarted_gives_up_and_is_not_healthy() -> None:
+    loads: list[str] = []
+
+    def load(device: str) -> Caller:
+        loads.append(device)
+        if len(loads) > 1:
+            raise RuntimeError("no device")
+        return FailingCaller("score", 1, RuntimeError("gone"))
+
+    with ServedModel(load, ["0"], Metrics()) as model:
+        for _ in range(3):
+            with pytest.raises(EngineError):
+                sequence(submit(model, random_signal(100)))
+        assert not model.healthy
+    assert len(loads) == 1 + engine.RESTARTS
+
+
+def test_when_one_of_two_engines_gives_up_the_other_takes_its_reads() -> None:
+    broken = GatedCaller()
+    reloads: list[str] = []
+
+    def load(device: str) -> Caller:
+        if device == "good":
+            return TinyCaller()
+        if reloads:
+            raise RuntimeError("no device")
+        reloads.append(device)
+        return FailingCaller("score", 1, RuntimeError("gone"))
+
+    with ServedModel(load, ["bad", "good"], Metrics()) as model:
+        wait_for(lambda: fails_now(model))
+        wait_for(lambda: not model.healthy)
+        for n in range(20):
+            signal = random_signal(1000, seed=n)
+            assert sequence(submit(model, signal)) == expected_sequence(signal)
+    assert not broken.batches
+
+
+class SmallCaller(GatedCaller):
+    """Has memory for four chunks at once."""
+
+    def score(self, batch: NDArray[np.float32]) -> Any:
+        scores = super().score(batch)
+        if len(batch) > 4:
+            raise MemoryError
+        return scores
+
+
+def test_out_of_memory_halves_the_batches_and_nobody_notices() -> None:
+    caller = SmallCaller()
+    signal = random_signal(200 + 160 * 40)
+    with working(caller) as model:
+        assert sequence(submit(model, signal)) == expected_sequence(signal)
+        assert model.healthy
+    assert max(caller.batches[-8:]) <= 4
+
+
+def test_a_decoder_out_of_memory_halves_the_batches_as_well() -> None:
+    signal = random_signal(200 + 160 * 40)
+    with working(FailingCaller("decode", 2, MemoryError())) as model:
+        assert sequence(submit(model, signal)) == expected_sequence(signal)
+
+
+def test_what_is_queued_when_it_ends_fails() -> None:
+    caller = GatedCaller()
+    caller.gate.clear()
+    with working(caller) as model:
+        submit(model, random_signal(100))
+        assert caller.waiting.wait(WAIT_S)
+        queued = submit(model, random_signal(200 + 160 * 40))
+        model.close()
+        with pytest.raises(EngineError):
+            sequence(queued)
+        caller.gate.set()
+
+
+def test_a_model_that_calls_nothing_is_not_proven() -> None:
+    class Silent(TinyCaller):
+        def decode(self, scores: Any) -> Sequence[ChunkCall]:
+            return [ChunkCall(call.moves * 0, call.bases, call.phred) for call in super().decode(scores)]
+
+    from service.served import UnprovenError  # noqa: PLC0415
+
+    with working(Silent()) as model, pytest.raises(UnprovenError, match="as 0"):
+        model.prove()
+
+
+def test_a_proof_measures_the_drain_rate() -> None:
+    with working(TinyCaller()) as model:
+        model.prove()
+        assert 0 < model.samples_per_s < float("inf")
+
+
+def fails_now(model: ServedModel) -> bool:
+    try:
+        sequence(submit(model, random_signal(100)))
+    except EngineError:
+        return True
+    return False
+
+
+def wait_for(condition: Any) -> None:
+    """Wait until `condition` holds."""
+    ticking = threading.Event()
+    for _ in range(int(WAIT_S * 1000)):
+        if condition():
+            return
+        ticking.wait(0.001)
+    pytest.fail("it did not come to pass")
+
+
+def wait_until_packed(model: ServedModel, chunks: int) -> None:
+    """Wait until the engine's open batch has so many chunks."""
+    wait_for(lambda: model._engines[0]._open.rows == chunks)
