@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.settings import Settings, SettingsError
 
-DEFAULTS = Settings(model="")
+if TYPE_CHECKING:
+    from models.caller import Caller
+
+DEFAULTS = Settings()
 
 
 def _option(name: str, help_: str, *short: str) -> Any:
@@ -19,8 +22,8 @@ def _option(name: str, help_: str, *short: str) -> Any:
 
 def serve(
     model: Annotated[
-        str | None, _option("--model", "A shipped model's name, or a model directory.", "-m")
-    ] = None,
+        str, _option("--model", "A shipped model's name, or a model directory.", "-m")
+    ] = DEFAULTS.model,
     device: Annotated[
         str, _option("--device", "auto, cpu, or cuda:N, several with commas between.")
     ] = DEFAULTS.device,
@@ -66,13 +69,9 @@ def serve(
 
     Every option is an environment variable too: --max-backlog-s is FIVEWAYS_MAX_BACKLOG_S.
     """
-    from models.zoo import DEFAULT, load  # noqa: PLC0415 - keeps `fiveways --help` quick
-    from service.logs import set_up_logs  # noqa: PLC0415
-    from service.server import USED_WRONGLY, ServeError, run  # noqa: PLC0415
-
     try:
         settings = Settings(
-            model=model or DEFAULT,
+            model=model,
             device=device,
             host=host,
             port=port,
@@ -89,14 +88,26 @@ def serve(
             tokens=tokens,
             log_level=log_level,
         )
-        set_up_logs(settings.log_level)
-        raise typer.Exit(run(settings, load, _announce))
     except SettingsError as error:
         typer.echo(f"fiveways serve: {error}", err=True)
-        raise typer.Exit(USED_WRONGLY) from error
+        raise typer.Exit(2) from error
+
+    from service.logs import set_up_logs  # noqa: PLC0415 - keeps `fiveways --help` quick
+    from service.server import ServeError, run  # noqa: PLC0415
+
+    set_up_logs(settings.log_level)
+    try:
+        status = run(settings, _load, _announce)
     except ServeError as error:
         typer.echo(f"fiveways serve: {error}", err=True)
         raise typer.Exit(error.status) from error
+    raise typer.Exit(status)
+
+
+def _load(model: str, device: str) -> "Caller":
+    from models.zoo import DEFAULT, load  # noqa: PLC0415 - the service answers while torch is imported
+
+    return load(model or DEFAULT, device)
 
 
 def _announce(model: str, urls: Sequence[str]) -> None:

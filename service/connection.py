@@ -52,6 +52,12 @@ class ConnectionGuard(asyncio.Protocol):
         elif self._head_limit is None:
             self._head_limit = self.loop.call_later(self.settings.header_s, self.transport.abort)
 
+    def on_response_complete(self) -> None:
+        """Expect the rest of a body that was answered before it had come."""
+        super().on_response_complete()  # type: ignore[misc]
+        if self.cycle.more_body and self._head_limit is None:
+            self._head_limit = self.loop.call_later(self.settings.header_s, self.transport.abort)
+
     def pause_writing(self) -> None:
         """Expect the client to take what was written."""
         super().pause_writing()

@@ -78,9 +78,7 @@ class Engine:
         self._busy_since_s: dict[str, float] = {}
         self._finished_s = 0.0
         self._threads = [
-            threading.Thread(
-                target=self._guarded, args=(step,), name=f"{device} {step.__name__}", daemon=True
-            )
+            threading.Thread(target=self._repeat, args=(step,), name=f"{device} {step.__name__}", daemon=True)
             for step in (self._feed, self._score, self._finish)
         ]
 
@@ -115,9 +113,11 @@ class Engine:
             if thread.is_alive():
                 logger.warning("thread still at work", extra={"thread": thread.name})
 
-    def _guarded(self, step: Callable[[], None]) -> None:
+    def _repeat(self, step: Callable[[], bool]) -> None:
+        """Take a step after the other until one returns False; none leaves anything of its batch behind."""
         try:
-            step()
+            while step():
+                pass
         except Exception:
             logger.exception("engine thread ended", extra={"device": self.device})
             self._give_up()
@@ -139,16 +139,18 @@ class Engine:
 
     # Feed.
 
-    def _feed(self) -> None:
-        while (job := self._queue.pop(self._wanted)) is not None:
-            if not job.is_open and not self._cut(job):
-                continue
+    def _feed(self) -> bool:
+        job = self._queue.pop(self._wanted)
+        if job is None:
+            return False
+        if job.is_open or self._cut(job):
             with self._queue.changed:
-                unplaced = [job] if self._broken else [*self._open.add(job), job]
+                takes = not self._broken and not self._queue.closed
+                for waiting in [*self._open.add(job), job] if takes else [job]:
+                    if waiting.pending:
+                        self._queue.push(waiting)
                 self._queue.changed.notify_all()
-            for waiting in unplaced:
-                if waiting.pending:
-                    self._queue.push(waiting)
+        return True
 
     def _wanted(self, job: Job) -> bool:
         return not self._broken and self._open.room(job.priority) > 0
@@ -172,22 +174,23 @@ class Engine:
 
     # Score.
 
-    def _score(self) -> None:
-        while (batch := self._take()) is not None:
-            if not self._scored.wait_free():
-                self._fail(batch, "the engine was stopped")
-                return
-            caller = self._caller
-            began_s = self._busy_since_s["score"] = time.monotonic()
-            try:
-                scores = caller.score(batch.signal())
-            except Exception as error:  # noqa: BLE001 - whatever a device may raise, the next batch goes on
-                self._failed(batch, error)
-                continue
-            finally:
-                del self._busy_since_s["score"]
+    def _score(self) -> bool:
+        # The place before the batch: until it is taken, more reads can join it.
+        batch = self._take() if self._scored.wait_free() else None
+        if batch is None:
+            self._scored.close()
+            return False
+        caller = self._caller
+        began_s = self._busy_since_s["score"] = time.monotonic()
+        try:
+            scores = caller.score(batch.signal())
+        except Exception as error:  # noqa: BLE001 - whatever a device may raise, the next batch goes on
+            self._failed(batch, error)
+        else:
             self._scored.put(Scored(batch, scores, caller, began_s, time.monotonic() - began_s))
-        self._scored.close()
+        finally:
+            del self._busy_since_s["score"]
+        return True
 
     def _take(self) -> Batch | None:
         """Wait for chunks, and restart first where that is needed; None once there will be none."""
@@ -224,24 +227,27 @@ class Engine:
 
     # Finish.
 
-    def _finish(self) -> None:
-        while (scored := self._scored.take()) is not None:
-            began_s = self._busy_since_s["finish"] = time.monotonic()
-            try:
-                shares = scored.batch.shares(scored.caller.decode(scored.scores))
-            except Exception as error:  # noqa: BLE001 - as for scoring
-                self._failed(scored.batch, error)
-            else:
-                self._failures = 0
-                decode_s = time.monotonic() - began_s
-                for part, calls in shares:
-                    part.job.compute_s += scored.score_s
-                    part.job.decode_s += decode_s
-                    if part.job.store(part.rows, calls):
-                        self._stitch(part.job, scored.caller)
-                self._count(scored.batch, scored.began_s)
-            finally:
-                del self._busy_since_s["finish"]
+    def _finish(self) -> bool:
+        scored = self._scored.take()
+        if scored is None:
+            return False
+        began_s = self._busy_since_s["finish"] = time.monotonic()
+        try:
+            shares = scored.batch.shares(scored.caller.decode(scored.scores))
+        except Exception as error:  # noqa: BLE001 - as for scoring
+            self._failed(scored.batch, error)
+        else:
+            self._failures = 0
+            decode_s = time.monotonic() - began_s
+            for part, calls in shares:
+                part.job.compute_s += scored.score_s
+                part.job.decode_s += decode_s
+                if part.job.store(part.rows, calls):
+                    self._stitch(part.job, scored.caller)
+            self._count(scored.batch, scored.began_s)
+        finally:
+            del self._busy_since_s["finish"]
+        return True
 
     def _stitch(self, job: Job, caller: Caller) -> None:
         began_s = time.monotonic()

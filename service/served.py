@@ -1,23 +1,20 @@
-"""A model that is served: its queue, an engine for each device, and the proof that it calls.
+"""A model that is served: its queue, and an engine for each device.
 
-Making one loads the model, which takes seconds; so does proving it. Everything else returns at once.
+Making one loads the model, which takes seconds. Everything else returns at once.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
-from models.basecall import Basecall
 from models.caller import Caller
 from models.errors import ModelError
 from reads.read import Calibration, Read
-from reads.simulate import SimulatedRead, simulate_reads
 from service.drain_rate import DrainRate
 from service.engine import Engine
 from service.errors import EngineError, ImpossibleRequestError
@@ -25,18 +22,8 @@ from service.job import Job, Priority, cost_samples
 from service.metrics import Metrics
 from service.queue import ReadQueue
 
-KNOWN_BASES = 1000
-"""Mean length of the simulated read that a model is proved with, in bases."""
-PROOF_S = 300.0
-"""How long a model may take for one batch of the proof: its first call compiles."""
-
-
 UNSAID_SAMPLE_RATE = 4000.0
 """The sample rate of reads of which nobody says any, in Hz."""
-
-
-class UnprovenError(Exception):
-    """A model did not call a known read as a basecaller would."""
 
 
 class ServedModel:
@@ -116,42 +103,11 @@ class ServedModel:
         self._queue.push(job)
         return job
 
-    def prove(self) -> None:
-        """Call a known read, alone and then in full batches, which also shows how fast the engines are.
-
-        Raises UnprovenError where a call is not what a basecaller would make of it, and EngineError.
-        """
-        known = known_read(self.sample_rate)
-        self._prove(known, 1)
+    def forget_rates(self) -> None:
+        """Forget how fast the engines were."""
         for engine in self._engines:
-            # The first batch compiled, and says nothing about those that follow.
             engine.rate = DrainRate()
-        chunks = len(self.caller.chunk(known.read))
-        self._prove(known, len(self._engines) * (self.caller.batch_chunks // chunks + 1))
-
-    def _prove(self, known: SimulatedRead, copies: int) -> None:
-        jobs = [self.submit(known.read, priority=Priority.LOW, arrived_s=0.0) for _ in range(copies)]
-        for job in jobs:
-            check_call(job.outcome.result(PROOF_S), known)
 
     def _engine_died(self) -> None:
         if all(engine.dead for engine in self._engines):
             self._queue.close(EngineError("every engine of the model has failed"))
-
-
-def known_read(sample_rate: float) -> SimulatedRead:
-    """Return the simulated read that models are proved with, said to be sampled at `sample_rate` Hz."""
-    simulated = next(simulate_reads(seed=1, mean_bases=KNOWN_BASES))
-    return replace(simulated, read=replace(simulated.read, sample_rate=sample_rate))
-
-
-def check_call(call: Basecall, known: SimulatedRead) -> None:
-    """Raise UnprovenError unless `call` is sound, and of a length that a call of `known` could have.
-
-    The known read is of one chemistry, and the model may be of another: how well it calls is not asked here.
-    """
-    bases, truth = len(call.sequence), len(known.sequence)
-    if not bases == len(call.qstring) == int(call.moves.sum()) or set(call.sequence) - set("ACGT"):
-        raise UnprovenError("the call of a known read is unsound: sequence, qualities and moves disagree")
-    if not truth / 10 <= bases <= truth * 4:
-        raise UnprovenError(f"a known read of {truth} bases was called as {bases}")

@@ -58,9 +58,9 @@ class Service:
         self._stack.close()
 
     def load_models(self) -> None:
-        """Load the model and the null arm beside it, and have both prove themselves; takes seconds.
+        """Load the model and the null arm beside it, and prove that both call; takes seconds.
 
-        Raises what loading raises, UnprovenError and EngineError.
+        Raises what loading raises, proof.UnprovenError and EngineError.
         """
         settings = self.settings
         self._serve(
@@ -124,7 +124,9 @@ class Service:
         self._unproven = self._stack.enter_context(model)
         if self._stopping:
             model.close()
-        model.prove()
+        from service.proof import prove  # noqa: PLC0415 - simulates, with scipy, which is slow to import
+
+        prove(model)
         self.metrics.watch(
             model.name,
             backlog_samples=lambda: self.admission.backlog_samples(model.name),

@@ -21,8 +21,8 @@ class SettingsError(ValueError):
 class Settings:
     """How to serve. Raises SettingsError; the flag of `max_read_samples` is --max-read-samples."""
 
-    model: str
-    """A name or a directory, as `models.zoo.load` takes it."""
+    model: str = ""
+    """A name or a directory, as `models.zoo.load` takes it; empty for the default."""
     device: str = "auto"
     """auto, cpu, or one or more of cuda:N with commas between: an engine for each."""
     host: str = "127.0.0.1"

@@ -157,6 +157,7 @@ def serving(
         if while_loading:
             while_loading(server, port)
         assert ready.wait(WAIT_S)
+        assert statuses or not ended.is_set(), "it could not start"
         try:
             yield Running(service, server, f"http://127.0.0.1:{port}", port, ended, statuses)
         finally:
@@ -171,3 +172,13 @@ def serving(
 def of(caller: Caller) -> Load:
     """A `load` that always gives `caller`."""
     return lambda model, device: caller
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until `condition` holds."""
+    ticking = threading.Event()
+    for _ in range(int(WAIT_S * 1000)):
+        if condition():
+            return
+        ticking.wait(0.001)
+    raise AssertionError("it did not come to pass")

@@ -47,7 +47,12 @@ def serve(
 def refused(*arguments: str, **environment: str) -> tuple[int, str]:
     """Run it to its end, and return the exit status and what it said."""
     ended = subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=START_S, env=os.environ | environment
+        [*COMMAND, *arguments],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=START_S,
+        env=os.environ | environment,
     )
     assert ended.stdout == ""
     return ended.returncode, ended.stderr

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from live_service import WAIT_S, GatedCaller, Running, of, random_signal, serving
+from live_service import WAIT_S, GatedCaller, Running, of, random_signal, serving, wait_for
 
 
 def connect(running: Running, **options: Any) -> socket.socket:
@@ -91,7 +91,7 @@ def test_an_upload_that_stalls_is_answered_408_and_closed() -> None:
     with serving(upload_s=0.2) as running, connect(running) as connection:
         connection.sendall(head(2000) + bytes(100))
         assert everything(connection).startswith(b"HTTP/1.1 408")
-        assert running.service.admission.backlog_samples("tiny") == 0
+        wait_for(lambda: running.service.admission.backlog_samples("tiny") == 0)
 
 
 def test_a_head_that_does_not_end_is_cut_off() -> None:
@@ -139,8 +139,8 @@ def test_an_answer_that_is_not_taken_is_cut_off() -> None:
         with connection:
             # More answers than the kernel holds, and nobody reads them.
             for _ in range(40):
-                connection.sendall(head(2 * len(signal), more="Accept: text/x-sam\r\n"))
                 try:
+                    connection.sendall(head(2 * len(signal), more="Accept: text/x-sam\r\n"))
                     connection.sendall(signal.tobytes())
                 except OSError:
                     break
@@ -156,25 +156,21 @@ def test_a_client_that_leaves_frees_its_place() -> None:
         assert caller.waiting.wait(WAIT_S)
         with connect(running) as leaving:
             leaving.sendall(head(2000) + bytes(2000))
-            while running.service.admission.backlog_samples("tiny") < 1000:
-                pass
-        while running.service.admission.backlog_samples("tiny") > 200:
-            pass
+            wait_for(lambda: running.service.admission.backlog_samples("tiny") >= 1000)
+        wait_for(lambda: running.service.admission.backlog_samples("tiny") <= 200)
         caller.gate.set()
         assert first.result(WAIT_S).status_code == 200
-        page = running.service.metrics.page().decode()
-        assert 'fiveways_requests_total{code="499",model="tiny"} 1.0' in page
+        gone = 'fiveways_requests_total{code="499",model="tiny"} 1.0'
+        wait_for(lambda: gone in running.service.metrics.page().decode())
 
 
 def test_a_client_that_leaves_while_it_sends_frees_its_place() -> None:
     with serving() as running:
         with connect(running) as leaving:
             leaving.sendall(head(2000) + bytes(100))
-            while not running.service.lifecycle.requests:
-                pass
-        while running.service.lifecycle.requests:
-            pass
-        assert running.service.admission.backlog_samples("tiny") == 0
+            wait_for(lambda: running.service.lifecycle.requests > 0)
+        wait_for(lambda: running.service.lifecycle.requests == 0)
+        wait_for(lambda: running.service.admission.backlog_samples("tiny") == 0)
 
 
 def test_one_client_cannot_have_more_in_flight_than_one_may() -> None:
@@ -182,8 +178,7 @@ def test_one_client_cannot_have_more_in_flight_than_one_may() -> None:
     with serving(of(caller), max_per_client=2) as running, ThreadPoolExecutor() as pool:
         caller.gate.clear()
         taken = [pool.submit(running.call, random_signal(100)) for _ in range(2)]
-        while running.service.lifecycle.requests < 2:
-            pass
+        wait_for(lambda: running.service.lifecycle.requests >= 2)
         refused = running.call(random_signal(100))
         assert refused.status_code == 429 and int(refused.headers["retry-after"]) >= 1
         caller.gate.set()

@@ -1,13 +1,13 @@
 """Engines at work on a model's queue: what they answer, and what they do when a device fails."""
 
-import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
-from live_service import WAIT_S, GatedCaller, TinyCaller, expected_sequence, random_signal, read_of
+from live_service import WAIT_S, GatedCaller, TinyCaller, expected_sequence, random_signal, read_of, wait_for
 from numpy.typing import NDArray
 
 from models.basecall import Basecall
@@ -246,21 +246,27 @@ def test_what_is_queued_when_it_ends_fails() -> None:
         caller.gate.set()
 
 
-def test_a_model_that_calls_nothing_is_not_proven() -> None:
-    class Silent(TinyCaller):
-        def decode(self, scores: Any) -> Sequence[ChunkCall]:
-            return [ChunkCall(call.moves * 0, call.bases, call.phred) for call in super().decode(scores)]
-
-    from service.served import UnprovenError  # noqa: PLC0415
-
-    with working(Silent()) as model, pytest.raises(UnprovenError, match="as 0"):
-        model.prove()
-
-
-def test_a_proof_measures_the_drain_rate() -> None:
+def test_what_was_answered_is_not_kept() -> None:
     with working(TinyCaller()) as model:
-        model.prove()
-        assert 0 < model.samples_per_s < float("inf")
+        job = submit(model, random_signal(5000))
+        sequence(job)
+        kept = weakref.ref(job)
+        del job
+        wait_for(lambda: kept() is None)
+
+
+def test_an_engine_that_stands_still_is_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    caller = GatedCaller()
+    caller.gate.clear()
+    with working(caller) as model:
+        job = submit(model, random_signal(100))
+        assert caller.waiting.wait(WAIT_S)
+        assert model.healthy
+        monkeypatch.setattr(engine, "STALL_S", 0.01)
+        wait_for(lambda: not model.healthy)
+        caller.gate.set()
+        sequence(job)
+        wait_for(lambda: model.healthy)
 
 
 def fails_now(model: ServedModel) -> bool:
@@ -269,16 +275,6 @@ def fails_now(model: ServedModel) -> bool:
     except EngineError:
         return True
     return False
-
-
-def wait_for(condition: Any) -> None:
-    """Wait until `condition` holds."""
-    ticking = threading.Event()
-    for _ in range(int(WAIT_S * 1000)):
-        if condition():
-            return
-        ticking.wait(0.001)
-    pytest.fail("it did not come to pass")
 
 
 def wait_until_packed(model: ServedModel, chunks: int) -> None:

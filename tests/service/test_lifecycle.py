@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import httpx
 import pytest
-from live_service import WAIT_S, GatedCaller, Running, TinyCaller, call, of, random_signal, serving
+from live_service import WAIT_S, GatedCaller, Running, TinyCaller, call, of, random_signal, serving, wait_for
 
 from service.server import SignalledServer
 
@@ -23,8 +23,7 @@ def test_what_is_in_flight_is_finished_and_nothing_new_is_taken() -> None:
         in_flight = later(pool, running)
         assert caller.waiting.wait(WAIT_S)
         running.server.handle_exit(signal.SIGTERM, None)
-        while idle.get("/readyz").status_code == 200:
-            pass
+        wait_for(lambda: idle.get("/readyz").status_code != 200)
         assert idle.get("/readyz").json() == {"status": "draining"}
         assert idle.get("/healthz").status_code == 200
         refused = running.call(random_signal(100))
@@ -50,8 +49,7 @@ def test_a_second_signal_answers_what_is_queued_503_and_stops(second: int, statu
         caller.gate.clear()
         answers = [later(pool, running) for _ in range(3)]
         assert caller.waiting.wait(WAIT_S)
-        while running.service.lifecycle.requests < 3:
-            pass
+        wait_for(lambda: running.service.lifecycle.requests == 3)
         running.server.handle_exit(signal.SIGTERM, None)
         running.server.handle_exit(second, None)
         assert [answer.result(WAIT_S).status_code for answer in answers] == [503] * 3
@@ -136,8 +134,7 @@ def test_an_engine_that_does_not_work_is_seen_in_healthz() -> None:
         caller.working = False
         response = call(client, random_signal(100))
         assert (response.status_code, response.json()["title"]) == (500, "The engine failed")
-        while client.get("/healthz").status_code == 200:
-            pass
+        wait_for(lambda: client.get("/healthz").status_code != 200)
         assert client.get("/healthz").json() == {"status": "an engine does not work"}
 
 
@@ -152,4 +149,4 @@ def test_a_deadline_that_passes_is_answered_504_and_the_read_is_dropped() -> Non
         assert "200 ms" in late.json()["detail"]
         caller.gate.set()
         assert first.result(WAIT_S).status_code == 200
-        assert running.service.admission.backlog_samples("tiny") == 0
+        wait_for(lambda: running.service.admission.backlog_samples("tiny") == 0)
