@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from loadgen.facts import conflicts
-from loadgen.gates import block_gates, control_gate
+from loadgen.gates import Gate, block_gates, control_gate, line_rate_gate
 from loadgen.headroom import Headroom, headroom, line_limits
 from loadgen.measure import BASES, MEASURES, Measure
 from loadgen.observation import Observation
@@ -34,7 +34,7 @@ def analyse(run: Run) -> Results:
     """Return what follows from a run, whether it has ended or not."""
     setup = run.setup
     comparisons, controls = list[Comparison](), list[Comparison]()
-    gates = [*run.gates, *block_gates(run.observations)]
+    gates = [*run.gates, *block_gates(run.observations), *_line_gates(run)]
     for arm in setup.plan.arms:
         trusted = True
         for measure in MEASURES:
@@ -125,6 +125,14 @@ def _blocks(run: Run, path: str | None = None, arm: Arm | None = None) -> list[O
 def clean_window(run: Run, path: str | None = None, arm: Arm | None = None) -> Tally:
     """Return the sum of the windows of all blocks that count, of one path or arm or of all."""
     return merged(o.window for o in _blocks(run, path, arm) if not o.voids)
+
+
+def _line_gates(run: Run) -> Iterator[Gate]:
+    rate_bps = run.setup.options.get("line_rate_bps")
+    # The way `bridge` stays within a node.
+    crossing = {path.name for path in run.setup.plan.paths if path.way != "bridge"}
+    if rate_bps:
+        yield line_rate_gate([o for o in run.observations if o.path in crossing], rate_bps)
 
 
 def _summaries(run: Run) -> Iterator[Summary]:

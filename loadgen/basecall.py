@@ -1,8 +1,8 @@
 """The locustfile: `locust -f loadgen/basecall.py --host http://HOST:8000`, in bases per second.
 
 Users send reads to the service and every answer is checked. With --plan they play its blocks, and what was
-measured is appended to --observations. Here are the user and the options; `loadgen.work` is what a process
-with users does, `loadgen.lead` what the process with the console does.
+measured is appended to --observations. Here are the user and the options; `loadgen.foreman` is what a process
+with users does, `loadgen.console` what the process with the console does.
 """
 
 import logging
@@ -19,13 +19,13 @@ from locust.runners import MasterRunner, Runner, WorkerRunner
 
 from loadgen.bodies import prepare_bodies
 from loadgen.client import BasecallClient
+from loadgen.console import open_console
 from loadgen.crew import Crew
 from loadgen.errors import PlanError
-from loadgen.lead import lead
+from loadgen.foreman import Foreman, read_source
 from loadgen.plan import CONNECTIONS, Plan, read_plan
 from loadgen.playing import play_plan
 from loadgen.shift import Shift
-from loadgen.work import gather_bodies, read_source, work
 from reads.errors import ReadsError
 
 logger = logging.getLogger(__name__)
@@ -139,18 +139,19 @@ def set_up(environment: Environment, runner: Runner, **_: object) -> None:
     options = environment.parsed_options
     try:
         plan = _plan(options)
-        source = read_source(options)
         if not isinstance(runner, MasterRunner):
-            BasecallUser.crew = Crew(gather_bodies(source))
-            work(environment, runner, BasecallUser.crew)
+            BasecallUser.crew = Crew()
+            foreman = Foreman(environment, runner, BasecallUser.crew)
+            foreman.listen()
+            foreman.load()
         elif options.processes:
             # The workers are this process's children, and would die of such an error one by one.
-            next(prepare_bodies(source))
+            next(prepare_bodies(read_source(options)))
     except (PlanError, ReadsError, ValueError) as error:
         logger.error("%s", error)  # noqa: TRY400  # it is the user's, who needs no traceback
         raise SystemExit(2) from error
     if not isinstance(runner, WorkerRunner):
-        lead(environment, runner, getattr(BasecallUser, "crew", None))
+        open_console(environment, runner, getattr(BasecallUser, "crew", None))
         if plan:
             environment.host = plan.paths[0].url
             play_plan(environment, runner, plan, File(options.observations))

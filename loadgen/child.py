@@ -13,6 +13,8 @@ from loadgen.errors import ExperimentError
 
 STOP_S = 15.0
 """How long a program may take to end once it was asked to."""
+LAST_LINES, LINE_COLUMNS = 12, 300
+"""How much of a log is shown."""
 
 
 class Child:
@@ -58,6 +60,7 @@ class Child:
         except subprocess.TimeoutExpired:
             return None
 
-    def last_words(self, lines: int = 12) -> str:
-        """Return the end of its log."""
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
+    def last_words(self) -> str:
+        """Return the last lines of its log, long ones cut."""
+        lines = self._log.read_text(errors="replace").splitlines()[-LAST_LINES:]
+        return "\n".join(line if len(line) <= LINE_COLUMNS else f"{line[:LINE_COLUMNS]}..." for line in lines)

@@ -49,6 +49,10 @@ def lab(
         float | None,
         typer.Option(help="What each node's NIC sends, Mbit/s; what the machine can if not set."),
     ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(help="PATH=MBIT/S: a control, PATH/shaped, whose client sends no faster; repeat it."),
+    ] = None,
     other_services: Annotated[int, typer.Option(help="Services in the tables besides those dialled.")] = 100,
     reads: Reads = None,
     budget_s: BudgetS = 240.0,
@@ -94,6 +98,7 @@ def lab(
         paths=tuple(path or ()),
         mtu=mtu,
         line_rate_bps=None if line_rate_mbps is None else round(line_rate_mbps * 1e6),
+        shapes=tuple(shape or ()),
         other_services=other_services,
         as_json=as_json,
     )

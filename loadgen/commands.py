@@ -44,20 +44,34 @@ def bench_lab(
     paths: tuple[str, ...],
     mtu: int,
     line_rate_bps: int | None,
+    shapes: Sequence[str],
     other_services: int,
     as_json: bool,
 ) -> None:
-    """Measure the paths of a new lab, its default ones where none are named. Call it in the sandbox."""
+    """Measure the paths of a new lab, its default ones where none are named. Call it in the sandbox.
+
+    `shapes` are typed as PATH=MBIT/S; for the others see topology.LabSettings.
+    """
     with _complaints(misuse=LabError):
         settings = LabSettings(
             paths=tuple(dict.fromkeys((LAB_BASELINE, *(paths or DEFAULT_PATHS)))),
             mtu=mtu,
             line_rate_bps=line_rate_bps,
             other_services=other_services,
+            shaped_bps=dict(map(_parse_shape, shapes)),
         )
     with _complaints(), Lab(settings) as lab:
         setup = method.setup("lab", lab.paths, LAB_BASELINE, asdict(settings))
         _bench_in(lab, Run(setup, setup.plan.rounds, absent=lab.absent), _new_folder(out), as_json=as_json)
+
+
+def _parse_shape(typed: str) -> tuple[str, int]:
+    """Return the path and the rate [bit/s] that people type as PATH=MBIT/S. Raises LabError."""
+    name, _, rate_mbps = typed.partition("=")
+    try:
+        return name, round(float(rate_mbps) * 1e6)
+    except (ValueError, OverflowError) as error:
+        raise LabError(f"{typed!r} is not PATH=MBIT/S, such as vxlan/podip=50") from error
 
 
 def resume_lab(folder: File, *, as_json: bool) -> None:
@@ -94,19 +108,20 @@ def bench_urls(method: Method, typed: Sequence[str], baseline: str, out: File, *
         names = [path.name for path in paths]
         baseline = baseline or ("host" if "host" in names else names[0])
         setup = method.setup("urls", paths, baseline, {})
+        check_paths(paths)
         _bench_at(Run(setup, setup.plan.rounds), _new_folder(out), as_json=as_json)
 
 
 def resume_urls(folder: File, *, as_json: bool) -> None:
     """Go on with the run in `folder`, over the same URLs."""
     with _complaints():
-        _bench_at(_load("urls", folder), folder, as_json=as_json)
+        run = _load("urls", folder)
+        check_paths(run.setup.plan.paths)
+        _bench_at(run, folder, as_json=as_json)
 
 
 def _bench_at(run: Run, folder: File, *, as_json: bool) -> None:
-    paths = run.setup.plan.paths
-    check_paths(paths)
-    facts = (*machine_facts(), *program_facts(), *service_facts(paths[0]))
+    facts = (*machine_facts(), *program_facts(), *service_facts(run.setup.plan.paths[0]))
     _conduct(Experiment(replace(run, facts=facts), folder), as_json=as_json)
 
 
@@ -119,8 +134,9 @@ def _conduct(experiment: Experiment, *, as_json: bool) -> None:
     try:
         with _progress() as show:
             show(experiment.run)
-            experiment.warm_up()
-            experiment.measure(show)
+            if not experiment.is_over():
+                experiment.warm_up()
+                experiment.measure(show)
     except KeyboardInterrupt:
         status = STOPPED
         typer.echo("fiveways bench: stopped; this is the report of what was measured", err=True)
@@ -168,7 +184,9 @@ def _progress() -> Iterator[Callable[[Run], None]]:
     """Show on a terminal, and only there, how far a run is; yield what is to be called after each block."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(
+        *columns, console=console, refresh_per_second=2, disable=not console.is_terminal
+    ) as progress:
         task = progress.add_task("warming up", total=None)
 
         def show(run: Run) -> None:

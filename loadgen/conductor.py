@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import gevent
 from gevent.event import Event
 
 from loadgen.client import BasecallClient
@@ -24,6 +25,8 @@ from loadgen.tally import merged
 
 SCRAPE_TIMEOUT_S = 5.0
 """How long connecting to the service, or waiting for its counters, may take."""
+SCRAPE_AGAIN_S = 0.2
+"""Where a path does not lead to the counters, it is tried again after so long, for as long as the block."""
 REPORT_TIMEOUT_S = 15.0
 """How long after the last moment at which a request may end a crew may take to say how it went."""
 
@@ -63,7 +66,7 @@ class Conductor:
     def observe(self, block: Block) -> Observation:
         """Play one block. Whatever goes wrong becomes a void observation."""
         plan, reasons = self._plan, list[str]()
-        before = _counters(block.path, reasons)
+        before = _counters(block.path, reasons, patience_s=plan.block_s)
         shares = share_users(plan.users[block.arm], self._crews()) if before else {}
         users = sum(shares.values())
         if before and users < plan.users[block.arm]:
@@ -71,7 +74,7 @@ class Conductor:
         cpu_before_s, started_s = time.process_time(), time.time()
         played = self._play(block, shares, reasons)
         own_cpu_s = time.process_time() - cpu_before_s if self._own_cpu_counts else 0.0
-        after = _counters(block.path, reasons) if played else None
+        after = _counters(block.path, reasons, patience_s=0.0) if played else None
         server = after.since(before) if after and before else None
         if after and before and after.started_s != before.started_s:
             reasons.append("the server was restarted during the block")
@@ -130,16 +133,21 @@ class Conductor:
         return self._played
 
 
-def _counters(path: Path, reasons: list[str]) -> ServerCounters | None:
-    """Read the server's counters over `path`; where that fails, add why to `reasons`."""
-    try:
-        with BasecallClient(
-            path.url,
-            netns=path.netns,
-            connect_timeout_s=SCRAPE_TIMEOUT_S,
-            network_timeout_s=SCRAPE_TIMEOUT_S,
-        ) as client:
-            return ServerCounters.from_page(client.metrics())
-    except (CallError, ValueError) as error:
-        reasons.append(f"the server's counters cannot be read over this path: {error}")
-        return None
+def _counters(path: Path, reasons: list[str], *, patience_s: float) -> ServerCounters | None:
+    """Read the server's counters over `path`, again and again for `patience_s` where that fails; where it
+    fails to the end, add why to `reasons`. So a service that restarts does not cost all rounds at once."""
+    give_up_s = time.monotonic() + patience_s
+    while True:
+        try:
+            with BasecallClient(
+                path.url,
+                netns=path.netns,
+                connect_timeout_s=SCRAPE_TIMEOUT_S,
+                network_timeout_s=SCRAPE_TIMEOUT_S,
+            ) as client:
+                return ServerCounters.from_page(client.metrics())
+        except (CallError, ValueError) as error:
+            if time.monotonic() >= give_up_s:
+                reasons.append(f"the server's counters cannot be read over this path: {error}")
+                return None
+        gevent.sleep(SCRAPE_AGAIN_S)

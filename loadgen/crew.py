@@ -44,7 +44,7 @@ class Played:
 class Crew:
     """The users of this process, who take seats, and at most one shift at a time."""
 
-    def __init__(self, bodies: Sequence[Body]) -> None:
+    def __init__(self, bodies: Sequence[Body] = ()) -> None:
         self.bodies = bodies
         self._unreported = Tally()
         self._shift: Shift | None = None

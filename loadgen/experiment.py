@@ -18,7 +18,8 @@ import orjson
 from loadgen.analysis import analyse, is_resolved
 from loadgen.child import Child
 from loadgen.errors import ExperimentError
-from loadgen.gates import is_warm, warm_up_gate
+from loadgen.gates import Gate, is_warm, warm_up_gate
+from loadgen.neighbours import Neighbours, machine_now
 from loadgen.observation import Observation, append_observation
 from loadgen.plan import Plan, write_plan
 from loadgen.report import write_report
@@ -29,6 +30,8 @@ PLAN = "plan.json"
 LOCUST_LOG = "locust.log"
 FOLLOW_S = 0.25
 """How often it is looked whether a block has ended."""
+OVERRUN = 0.10
+"""By this share rounds may exceed the budget when they become slower."""
 MOST_WARM_WINDOWS = 8
 """After so many windows of each arm the run goes on, warm or not; the gate says which."""
 
@@ -41,6 +44,8 @@ class Experiment:
         self.run = run
         self.folder = folder
         self._server = server
+        self._neighbours = Neighbours()
+        self._warm_up_gates: tuple[Gate, ...] = ()
 
     def warm_up(self) -> None:
         """Send to host networking until what comes back is steady; a gate says how that ended."""
@@ -54,12 +59,11 @@ class Experiment:
                 windows[observation.arm].append(observation)
                 if all(is_warm(of_arm) for of_arm in windows.values()):
                     break
-        self.run = replace(self.run, gates=tuple(warm_up_gate(arm, windows[arm]) for arm in plan.arms))
+        self._warm_up_gates = tuple(warm_up_gate(arm, windows[arm]) for arm in plan.arms)
+        self.run = replace(self.run, gates=self._warm_up_gates)
 
     def measure(self, on_block: Callable[[Run], None]) -> None:
         """Run rounds until every path has a verdict or the budget is spent; tell `on_block` of each block."""
-        if self._is_enough():
-            return
         setup = self.run.setup
         done = 1 + max((observation.round for observation in self.run.observations), default=-1)
         # A run that goes on after it was broken off numbers its rounds on, and draws new orders for them.
@@ -72,18 +76,25 @@ class Experiment:
                 append_observation(observation, self.folder / BLOCKS)
                 before = len(self.run.rounds)
                 self.run = replace(self.run, observations=(*self.run.observations, observation))
+                self._watch(observation)
                 if len(self.run.rounds) > before:
                     self.run = replace(self.run, rounds_planned=rounds_in_budget(self.run))
-                    if self._is_enough():
+                    if self.is_over():
                         return
                 on_block(self.run)
 
-    def _is_enough(self) -> bool:
+    def is_over(self) -> bool:
         """Save what is known so far, and say whether no further round is wanted."""
         results = self.save()
         return (
             is_resolved(results, self.run.setup.main_arm) or len(self.run.rounds) >= self.run.rounds_planned
         )
+
+    def _watch(self, observation: Observation) -> None:
+        """Where the server is on this machine, say in a gate whether others use it, too."""
+        if self._server:
+            self._neighbours.note(observation, machine_now())
+            self.run = replace(self.run, gates=(*self._warm_up_gates, self._neighbours.gate()))
 
     def _check_server(self) -> None:
         if self._server:
@@ -102,17 +113,20 @@ class Experiment:
 
 
 def rounds_in_budget(run: Run) -> int:
-    """Return how many rounds the budget has room for if all take as long as those so far.
+    """Return how many rounds the budget has room for if all take as long as the first.
 
-    Never more than was said before, because the levels of the looks rest on it.
+    That is kept later, because the levels of the looks rest on it, unless the rounds have become too slow:
+    then it is as many as there are.
     """
-    rounds = run.rounds
     took_s = [
         max(block.started_s + block.elapsed_s for block in blocks) - min(block.started_s for block in blocks)
-        for blocks in rounds
+        for blocks in run.rounds
     ]
-    room = math.floor(run.setup.budget_s * len(rounds) / math.fsum(took_s))
-    return max(len(rounds), min(run.rounds_planned, room))
+    spent_s, budget_s = math.fsum(took_s), run.setup.budget_s
+    if len(took_s) == 1:
+        return max(1, min(run.rounds_planned, math.floor(budget_s / spent_s)))
+    another_s = spent_s / len(took_s)
+    return run.rounds_planned if spent_s + another_s <= budget_s * (1 + OVERRUN) else len(took_s)
 
 
 def play(plan: Plan, folder: File) -> Generator[Observation, None, None]:

@@ -11,13 +11,15 @@ from dataclasses import asdict
 from typing import Any
 
 import gevent
+from gevent.lock import BoundedSemaphore
 from locust.env import Environment
 from locust.rpc import Message
 from locust.runners import Runner, WorkerRunner
 
-from loadgen.bodies import Body, ReadSource, prepare_bodies, shuffled
+from loadgen.bodies import ReadSource, prepare_bodies, shuffled
 from loadgen.crew import Crew
 from loadgen.shift import Assignment
+from reads.errors import ReadsError
 
 logger = logging.getLogger(__name__)
 
@@ -42,57 +44,75 @@ def read_source(options: Namespace) -> ReadSource:
     return ReadSource(paths=paths, chunk_samples=options.chunk_samples, seed=options.seed)
 
 
-def gather_bodies(source: ReadSource) -> tuple[Body, ...]:
-    """Return the bodies of `source`, in random order. Raises ReadsError, or ValueError without any."""
-    bodies = []
-    for body in prepare_bodies(source):
-        bodies.append(body)
-        # A worker that is busy for long would be given up by its master.
-        gevent.sleep(0)
-    return shuffled(bodies, source.seed)
+class Foreman:
+    """Directs a crew as locust and a conductor say, and reports what it counts."""
 
+    def __init__(self, environment: Environment, runner: Runner, crew: Crew) -> None:
+        self._environment = environment
+        self._runner = runner
+        self._crew = crew
+        self._source: ReadSource | None = None
+        self._loading = BoundedSemaphore()
 
-def work(environment: Environment, runner: Runner, crew: Crew) -> None:
-    """Have `crew` follow what locust and a conductor say, and report what it counts."""
-    source = read_source(environment.parsed_options)
+    def listen(self) -> None:
+        """Follow locust's events and a conductor's messages from now on."""
+        events = self._environment.events
+        events.test_start.add_listener(self._on_test_start)
+        events.test_stopping.add_listener(self._on_stopping)
+        events.report_to_master.add_listener(self._on_report)
+        self._runner.register_message(PLAY, self._on_play)
+        if isinstance(self._runner, WorkerRunner):
+            self._runner.register_message(DRAIN, self._on_drain)
+            events.quitting.add_listener(self._drain)
 
-    def on_test_start(**_: object) -> None:
-        nonlocal source
-        options = environment.parsed_options
-        if read_source(options) != source:
-            source = read_source(options)
-            crew.bodies = gather_bodies(source)
-        if not options.plan:
-            crew.begin(_endless(environment, runner))
+    def load(self) -> None:
+        """Give the crew the reads that the options ask for, unless it has them.
 
-    def on_stopping(**_: object) -> None:
-        if not crew.end(DRAIN_S):
+        Raises ReadsError, or ValueError where there are none. A master may begin a run while its workers load
+        their first reads: who comes second waits.
+        """
+        with self._loading:
+            source = read_source(self._environment.parsed_options)
+            if source != self._source:
+                bodies = []
+                for body in prepare_bodies(source):
+                    bodies.append(body)
+                    # A worker that is busy for long would be given up by its master.
+                    gevent.sleep(0)
+                self._crew.bodies, self._source = shuffled(bodies, source.seed), source
+
+    def _on_test_start(self, **_: object) -> None:
+        try:
+            self.load()
+        except (ReadsError, ValueError) as error:
+            # Users without reads wait. Locust shows this among its exceptions, and does not exit with 0.
+            logger.error("%s", error)  # noqa: TRY400  # it is the user's, who needs no traceback
+            trace = error.__traceback__
+            self._environment.events.user_error.fire(user_instance=None, exception=error, tb=trace)
+            return
+        if not self._environment.parsed_options.plan:
+            self._crew.begin(_endless(self._environment, self._runner))
+
+    def _on_stopping(self, **_: object) -> None:
+        if not self._crew.end(DRAIN_S):
             logger.warning("requests were still in flight after %g s, and are not counted", DRAIN_S)
-        crew.dismiss()
+        self._crew.dismiss()
 
-    def on_report(client_id: str, data: dict[str, Any]) -> None:  # noqa: ARG001  # locust names the arguments
-        data[TALLY] = asdict(crew.take_unreported())
+    def _on_report(self, data: dict[str, Any], **_: object) -> None:
+        data[TALLY] = asdict(self._crew.take_unreported())
 
-    def on_drain(**_: object) -> None:
-        gevent.spawn(drain)
+    def _on_drain(self, **_: object) -> None:
+        gevent.spawn(self._drain)
 
-    def drain(**_: object) -> None:
-        on_stopping()
-        runner.send_message(DRAINED, asdict(crew.take_unreported()))
+    def _drain(self, **_: object) -> None:
+        self._on_stopping()
+        self._runner.send_message(DRAINED, asdict(self._crew.take_unreported()))
 
-    def on_play(msg: Message, **_: object) -> None:
-        gevent.spawn(play, msg.data["order"], Assignment(**msg.data["assignment"]))
+    def _on_play(self, msg: Message, **_: object) -> None:
+        gevent.spawn(self._play, msg.data["order"], Assignment(**msg.data["assignment"]))
 
-    def play(order: int, assignment: Assignment) -> None:
-        runner.send_message(PLAYED, {"order": order, "played": asdict(crew.play(assignment))})
-
-    environment.events.test_start.add_listener(on_test_start)
-    environment.events.test_stopping.add_listener(on_stopping)
-    environment.events.report_to_master.add_listener(on_report)
-    runner.register_message(PLAY, on_play)
-    if isinstance(runner, WorkerRunner):
-        runner.register_message(DRAIN, on_drain)
-        environment.events.quitting.add_listener(drain)
+    def _play(self, order: int, assignment: Assignment) -> None:
+        self._runner.send_message(PLAYED, {"order": order, "played": asdict(self._crew.play(assignment))})
 
 
 def _endless(environment: Environment, runner: Runner) -> Assignment:

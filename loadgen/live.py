@@ -65,8 +65,7 @@ class Live:
         """Return the figures as rows of the web UI's table."""
         now, mean = self.current(), self.mean()
         return [
-            {"figure": name, "now": f"{now[name]:,.1f}", "mean": f"{value:,.1f}"}
-            for name, value in mean.items()
+            {"figure": name, "now": _text(now[name]), "mean": _text(value)} for name, value in mean.items()
         ]
 
     def table(self) -> Iterator[str]:
@@ -107,3 +106,7 @@ def figures(tally: Tally, span_s: float) -> dict[str, float]:
         **{f"{stage} [ms]": tally.stage_ms[stage] * per_answer for stage in STAGES[:-1]},
         "network [ms]": tally.network_ms * per_answer,
     }
+
+
+def _text(figure: float) -> str:
+    return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.2f}"

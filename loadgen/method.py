@@ -54,7 +54,7 @@ class Method:
         arms = cast("tuple[Arm, ...]", self.arms)
         plan = Plan(
             paths=paths,
-            rounds=max(1, math.floor(self.budget_s / (len(paths) * len(arms) * max(self.block_s, 1e-3)))),
+            rounds=1,
             seed=self.seed,
             arms=arms,
             users=dict.fromkeys(arms, self.users),
@@ -64,9 +64,10 @@ class Method:
             connection=cast("Connection", self.connection),
             reads=source,
         )
+        round_s = len(paths) * len(arms) * self.block_s
         return Setup(
             kind=kind,
-            plan=plan,
+            plan=replace(plan, rounds=max(1, math.floor(self.budget_s / round_s))),
             baseline=baseline,
             control=baseline + AGAIN,
             delta=self.delta,

@@ -100,8 +100,8 @@ def gated(observation: Observation) -> Observation:
     if total.failures:
         reason, times = max(total.reasons.items(), key=lambda item: item[1])
         reasons.append(f"{total.failures} of {total.requests} requests failed; {times} times: {reason}")
-    if not observation.window.answers:
-        reasons.append("no request was answered in the window")
+    if not observation.spread_samples:
+        reasons.append("no request of the window was answered")
     if observation.server_bases is None:
         reasons.append("the server does not count its bases, so that they cannot be compared")
     elif observation.server_bases != total.bases:

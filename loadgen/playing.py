@@ -15,9 +15,9 @@ from locust.runners import LocalRunner, MasterRunner
 
 from loadgen.conductor import Conductor
 from loadgen.crew import Played
+from loadgen.foreman import PLAY, PLAYED
 from loadgen.observation import Observation, append_observation
 from loadgen.plan import Plan
-from loadgen.work import PLAY, PLAYED
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """The pictures of a report, as SVG to be put into a page: their colours are the page's, light or dark.
 
-Drawn for a narrow screen and scaled up on wider ones; empty where there is nothing to draw. Everything shown is
-in a table, too. Knows no files.
+Drawn for a narrow screen and scaled up on wider ones; empty where there is nothing to draw. Everything shown
+is in a table, too. Knows no files.
 """
 
 import io
@@ -30,6 +30,7 @@ _VARIABLES = ("ink", "faint", "band", "same", "differs", "open", *(f"series-{ind
 _COLOURS = {name: f"#0102{index:02x}" for index, name in enumerate(_VARIABLES)}
 """What matplotlib takes for colours, each to be turned into the variable of that name of the page's style."""
 _STYLE: dict[Any, Any] = {
+    "axes.axisbelow": True,
     "axes.edgecolor": _COLOURS["faint"],
     "axes.facecolor": "none",
     "axes.labelcolor": _COLOURS["ink"],

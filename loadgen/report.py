@@ -20,6 +20,7 @@ from rich.table import Table
 
 from loadgen import plots
 from loadgen.analysis import analyse
+from loadgen.facts import Fact
 from loadgen.measure import BASES, MEASURES
 from loadgen.observation import Observation
 from loadgen.plan import Arm
@@ -38,6 +39,8 @@ class Section:
     results: Results
     pictures: Mapping[tuple[str, str], Markup]
     """SVG elements by picture and arm; the arm is empty for pictures of both."""
+    facts: Sequence[Fact]
+    """Those of the whole run first, then those of paths, by name, so that paths can be compared."""
     settings: Sequence[tuple[str, str]]
 
 
@@ -79,7 +82,8 @@ def _section(name: str, run: Run) -> Section:
     pictures["ceilings", ""] = plots.ceilings(results)
     # Made by this program, from numbers and escaped names.
     marked = {key: Markup(svg) for key, svg in pictures.items()}  # noqa: S704
-    return Section(name, run, results, marked, tuple(_settings(run)))
+    facts = sorted(run.facts, key=lambda fact: (fact.path is not None, fact.name if fact.path else ""))
+    return Section(name, run, results, marked, facts, tuple(_settings(run)))
 
 
 def _settings(run: Run) -> Iterable[tuple[str, str]]:
@@ -152,7 +156,8 @@ def format_interval(verdict: Verdict) -> str:
 
 def verdict_table(run: Run, results: Results, arm: Arm) -> Table:
     """Return the verdicts of an arm, and its A/A control, as a table for a terminal."""
-    title = f"{run.setup.kind}, {arm} arm, {len(run.rounds)} rounds"
+    rounds = len(run.rounds)
+    title = f"{run.setup.kind}, {arm} arm, {rounds} round{'s' if rounds != 1 else ''}"
     table = Table(title=title, box=SIMPLE, title_justify="left")
     table.add_column("path", no_wrap=True)
     for name in ("bases/s", "ratio"):

@@ -20,9 +20,10 @@ Many paths: each of m paths gets 5 % / m (Bonferroni), which holds for intervals
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -35,8 +36,8 @@ ERROR_RATE = 0.05
 MOST_ROUNDS = 10_000
 """No more rounds than this are ever advised."""
 
-SIMULATED = 500_000
-"""Experiments from which the levels of the looks follow: an error rate of 0.5 % is good to 2 % of itself."""
+SIMULATED = 200_000
+"""Experiments from which the levels of the looks follow: an error rate of 0.5 % is good to 3 % of itself."""
 _SEED = 1
 
 Word = Literal["equivalent", "higher", "lower", "unresolved"]
@@ -61,47 +62,58 @@ class Verdict:
     fewer than two rounds count, and where it is more than MOST_ROUNDS."""
 
 
-@lru_cache(maxsize=256)
-def levels(looks: int, error_rate: float) -> tuple[float, ...]:
-    """Return the two-sided significance level of each of `looks` looks, which together spend `error_rate`.
+def level(look: int, looks: int, error_rate: float) -> float:
+    """Return the two-sided significance level of look number `look` of `looks`, together worth `error_rate`.
 
-    A level is 0 where less may be spent than one of SIMULATED experiments.
+    It is 0 where less may be spent than one of SIMULATED experiments.
     """
+    coming, known = _begun(looks, error_rate)
+    known.extend(islice(coming, max(0, look - len(known))))
+    return known[look - 1]
+
+
+@lru_cache(maxsize=8)
+def _begun(looks: int, error_rate: float) -> tuple[Iterator[float], list[float]]:
+    """Return the levels still to be computed, and those that were: a look costs no more than its own step."""
+    return _levels(looks, error_rate), []
+
+
+def _levels(looks: int, error_rate: float) -> Iterator[float]:
     # Each side spends its half by its own function, as usual.
     shares = np.arange(1, looks + 1) / looks
     may_have_stopped = np.rint(SIMULATED * 4 * norm.sf(norm.isf(error_rate / 4) / np.sqrt(shares)))
     rng = np.random.default_rng(_SEED)
     # Mean and sum of squared deviations of the rounds so far, of every experiment that goes on.
     means, squares = rng.standard_normal(SIMULATED), np.zeros(SIMULATED)
-    result = [0.0] if looks > 1 else [error_rate]
+    # Nothing can be said after one round, unless it was the only one that was wanted.
+    yield 0.0 if looks > 1 else error_rate
     for look in range(2, looks + 1):
         steps = rng.standard_normal(len(means)) - means
         means = means + steps / look
         squares = squares + steps**2 * (look - 1) / look
-        statistics = np.abs(means) / np.sqrt(squares / (look - 1) / look)
         stopping = int(may_have_stopped[look - 1]) - (SIMULATED - len(means))
         if stopping == 0:
-            result.append(0.0)
+            yield 0.0
             continue
+        statistics = np.abs(means) / np.sqrt(squares / (look - 1) / look)
         bound = np.partition(statistics, -stopping)[-stopping]
-        result.append(float(2 * t.sf(bound, look - 1)))
+        yield float(2 * t.sf(bound, look - 1))
         going_on = statistics < bound
         means, squares = means[going_on], squares[going_on]
-    return tuple(result)
 
 
-def interval(log_ratios: Floats, level: float) -> tuple[Floats, Floats]:
-    """Return both ends of the t interval of the mean log-ratio at two-sided significance `level`.
+def interval(log_ratios: Floats, significance: float) -> tuple[Floats, Floats]:
+    """Return both ends of the t interval of the mean log-ratio at a two-sided level of `significance`.
 
     `log_ratios` is [..., rounds]; the ends are [...]. Nothing is bounded by fewer than two rounds, nor at
     level 0.
     """
     rounds = log_ratios.shape[-1]
-    if rounds < 2 or level <= 0:
+    if rounds < 2 or significance <= 0:
         unbounded = np.full(log_ratios.shape[:-1], math.inf)
         return -unbounded, unbounded
     centre = log_ratios.mean(axis=-1)
-    half = t.isf(level / 2, rounds - 1) * sem(log_ratios, axis=-1)
+    half = t.isf(significance / 2, rounds - 1) * sem(log_ratios, axis=-1)
     return centre - half, centre + half
 
 
@@ -120,7 +132,7 @@ def judge(
     """
     values = np.asarray(log_ratios, dtype=np.float64)
     error_rate = ERROR_RATE / comparisons
-    low, high = (float(end) for end in interval(values, levels(looks, error_rate)[look - 1]))
+    low, high = (float(end) for end in interval(values, level(look, looks, error_rate)))
     word = classify(low, high, delta)
     return Verdict(
         word=word,
@@ -165,7 +177,8 @@ def phrase(verdict: Verdict, *, more: str, less: str, delta: float) -> str:
             return "not resolved; fewer than two rounds count"
         if verdict.more_rounds is None:
             return f"not resolved; {MOST_ROUNDS:,} more rounds would not do"
-        return f"not resolved; about {verdict.more_rounds} more rounds would"
+        rounds = "round" if verdict.more_rounds == 1 else "rounds"
+        return f"not resolved; about {verdict.more_rounds:,} more {rounds} would"
     ends = sorted(100 * abs(ratio - 1) for ratio in (verdict.low, verdict.high))
     word = more if verdict.word == "higher" else less
     return f"{word} by {100 * abs(verdict.ratio - 1):.1f} % [{ends[0]:.1f}, {ends[1]:.1f}]"

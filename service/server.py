@@ -48,7 +48,9 @@ def listen(settings: Settings) -> list[socket.socket]:
         family, kind, _, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind)
+        # With the protocol named, asyncio turns Nagle's algorithm off: an answer's tail does not wait for an
+        # acknowledgement.
+        listener = socket.socket(family, kind, socket.IPPROTO_TCP)
     except OSError as error:
         raise ServeError(
             f"{settings.host} is no address to listen on: {error.strerror}", USED_WRONGLY

@@ -37,7 +37,7 @@ def a_setup(
         delta=delta,
         budget_s=240.0,
         started_s=1_700_000_000.0,
-        options={"line_rate_bits_per_s": None},
+        options={"line_rate_bps": None},
     )
 
 

@@ -33,13 +33,13 @@ class Reply:
 
 
 class WireServer(ThreadingHTTPServer):
-    """Listens on a free port of loopback, with TLS if given a context."""
+    """Listens on loopback, on a free port unless told which, with TLS if given a context."""
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         if tls:
             self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.server_port}"
@@ -48,6 +48,7 @@ class WireServer(ThreadingHTTPServer):
         self.bases = Counter("fiveways_bases", "Bases called", ["model"], registry=self.registry)
         self.answered = 0
         self.answered_bases = 0
+        self.answered_samples = 0
         self.requests: list[dict[str, str]] = []
         """The parameters of every basecall request, with `model` empty where none was asked for."""
         self.targets: list[str] = []
@@ -106,6 +107,12 @@ def right_answer(samples: int, query: dict[str, str]) -> Reply:
     )
 
 
+def unhurried_answer(samples: int, query: dict[str, str]) -> Reply:
+    """Take some time, like a network being evaluated, so that whoever asks is not busy all the time."""
+    threading.Event().wait(0.01)
+    return right_answer(samples, query)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1
@@ -133,6 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
             with self.server.changed:
                 self.server.answered += 1
                 self.server.answered_bases += reply.document["bases"]
+                self.server.answered_samples += reply.document["samples"]
                 self.server.bases.labels(reply.document["model"]).inc(reply.document["bases"])
         self.send_response(reply.status)
         self.send_header("Content-Length", str(len(content)))
@@ -148,8 +156,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(tls: ssl.SSLContext | None = None) -> Iterator[WireServer]:
-    with WireServer(tls) as server:
+def serving(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[WireServer]:
+    with WireServer(port, tls) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

@@ -93,6 +93,14 @@ def test_a_run_is_resolved_when_every_path_has_its_verdict() -> None:
     assert not is_resolved(analyse(a_run({"a": 0.9, "b": 1.0}, noise=0.02)), "model")
 
 
+def test_where_a_line_rate_is_set_what_crosses_the_line_is_held_against_it() -> None:
+    run = a_run({"bridge/podip": 100.0, "vxlan/podip": 1.0}, rounds=2)
+    limited = replace(run, setup=replace(run.setup, options={"line_rate_bps": 500_000_000}))
+    assert [gate for gate in analyse(run).gates if gate.name == "line rate"] == []
+    (gate,) = (gate for gate in analyse(limited).gates if gate.name == "line rate")
+    assert gate.held
+
+
 def test_headroom_is_the_null_arm_over_the_model_arm_in_samples() -> None:
     headrooms = {h.path: h for h in analyse(a_run({"a": 0.5}, noise=0.0)).headrooms}
     assert headrooms["a"].factor == pytest.approx(50)

@@ -1,15 +1,18 @@
 """What a client promises: an answer that is right in every part, or an error that says what is wrong."""
 
+import os
 import shutil
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import missing
+from sandboxed import require_sandbox, run_in_sandbox
 from wire_server import TIMING, Reply, WireServer, right_answer, serving
 
 from loadgen.bodies import Body
@@ -198,5 +201,45 @@ def test_https_is_spoken_without_looking_at_certificates(tmp_path: Path) -> None
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    with serving(context) as server, BasecallClient(server.url) as client:
+    with serving(tls=context) as server, BasecallClient(server.url) as client:
         assert client.basecall(BODY).bases == 100
+
+
+IN_A_POD = """
+from pyroute2 import IPRoute
+from sandboxed import require_sandbox, run_in_sandbox
+from wire_server import serving
+from loadgen.bodies import Body
+from loadgen.client import BasecallClient
+from loadgen.errors import CallError
+from loadgen.netns import Netns, entered
+
+body = Body("a", "read_id=a", bytes(1800), 900)
+with Netns("pod") as pod:
+    with entered(pod.file):
+        with IPRoute() as links:
+            links.link("set", index=1, state="up")
+        service = serving()
+        server = service.__enter__()
+    for connection in ("keep-alive", "new"):
+        with BasecallClient(server.url, netns=pod.file, connection=connection) as client:
+            print("inside:", client.basecall(body).bases, client.basecall(body).bases)
+    with BasecallClient(server.url) as client:
+        try:
+            print("outside:", client.basecall(body).bases)
+        except CallError as error:
+            print("outside:", error)
+    service.__exit__(None, None, None)
+"""
+
+
+def test_a_namespace_is_dialled_from_inside() -> None:
+    require_sandbox()
+    paths = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    ran = run_in_sandbox(sys.executable, "-c", IN_A_POD, env={**os.environ, **paths})
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines() == [
+        "inside: 100 100",
+        "inside: 100 100",
+        "outside: ConnectionRefusedError: [Errno 111] Connection refused",
+    ]

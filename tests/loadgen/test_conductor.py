@@ -1,5 +1,6 @@
 """What a conductor promises: every block becomes an observation, void where anything was amiss."""
 
+import socket
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from itertools import islice
@@ -7,7 +8,7 @@ from typing import Any
 
 import gevent
 import pytest
-from wire_server import Reply, WireServer, right_answer, serving
+from wire_server import Reply, WireServer, serving, unhurried_answer
 
 from loadgen.bodies import Body
 from loadgen.conductor import Conductor, share_users
@@ -22,6 +23,7 @@ BODIES = [Body(f"read-{number}", f"read_id=read-{number}", bytes(1800), 900) for
 @pytest.fixture
 def server() -> Iterator[WireServer]:
     with serving() as server:
+        server.answer = unhurried_answer
         yield server
 
 
@@ -107,6 +109,21 @@ def test_a_path_that_cannot_be_dialled_is_a_void_observation(server: WireServer)
     assert observation.bases_per_s == 0.0
 
 
+def test_a_service_that_comes_back_within_the_block_is_waited_for(server: WireServer) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        late = f"http://127.0.0.1:{free.getsockname()[1]}"
+    schedule = replace(plan(late), block_s=20.0, settle_s=0.0)
+    with Troupe(schedule, {"one": 3}) as conductor:
+        observing = gevent.spawn(conductor.observe, next(schedule.blocks()))
+        gevent.sleep(0.3)
+        assert not observing.ready()
+        with serving(port=int(late.rpartition(":")[2])) as restarted:
+            while not restarted.requests:
+                gevent.sleep(0.01)
+            observing.kill()
+
+
 def test_a_namespace_that_is_gone_is_a_void_observation(server: WireServer) -> None:
     schedule = plan(server.url)
     schedule = replace(schedule, paths=(replace(schedule.paths[0], netns="/nowhere/netns"),))
@@ -127,7 +144,7 @@ def test_failures_void_a_block(server: WireServer) -> None:
 def test_bases_of_a_stranger_void_a_block(server: WireServer) -> None:
     def answer(samples: int, query: dict[str, str]) -> Reply:
         server.bases.labels("other").inc(1)
-        return right_answer(samples, query)
+        return unhurried_answer(samples, query)
 
     server.answer = answer
     schedule = plan(server.url)

@@ -1,4 +1,4 @@
-"""What a shift promises: its reads are sent in order, each request counts once, the end waits for the last."""
+"""What a shift promises: reads are sent in order, each request counts once, the end waits for the last."""
 
 import math
 import threading

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from loadgen.verdict import ERROR_RATE, as_ratio, classify, interval, judge, levels, phrase
+from loadgen.verdict import ERROR_RATE, as_ratio, classify, interval, judge, level, phrase
 
 Floats = NDArray[np.float64]
 
@@ -55,12 +55,16 @@ def simulate(seed: int, effect: float = 0.0, rounds: int = ROUNDS) -> tuple[Floa
     return values[..., 2:] + effect - host.mean(axis=-1, keepdims=True), host[..., 1] - host[..., 0]
 
 
+def levels(looks: int, error_rate: float) -> list[float]:
+    return [level(look, looks, error_rate) for look in range(1, looks + 1)]
+
+
 def excludes_zero_at_any_look(log_ratios: Floats, error_rate: float) -> NDArray[np.bool_]:
     """Whether the interval excludes 0 after any round; `log_ratios` is [experiments, rounds]."""
     rounds = log_ratios.shape[-1]
     excluded = np.zeros(len(log_ratios), dtype=bool)
-    for look, level in enumerate(levels(rounds, error_rate), start=1):
-        low, high = interval(log_ratios[:, :look], level)
+    for look, significance in enumerate(levels(rounds, error_rate), start=1):
+        low, high = interval(log_ratios[:, :look], significance)
         excluded |= (low > 0) | (high < 0)
     return excluded
 
@@ -101,8 +105,8 @@ def test_a_difference_of_3_percent_is_found_with_80_percent_power_within_the_def
 def test_a_path_that_differs_by_delta_is_called_equivalent_in_at_most_2_5_percent(effect: float) -> None:
     log_ratios, _ = simulate(seed=4, effect=math.log1p(effect), rounds=30)
     called = np.zeros(EXPERIMENTS, dtype=bool)
-    for look, level in enumerate(levels(30, ERROR_RATE), start=1):
-        low, high = interval(log_ratios[:, :look, 0], level)
+    for look, significance in enumerate(levels(30, ERROR_RATE), start=1):
+        low, high = interval(log_ratios[:, :look, 0], significance)
         called |= (math.log1p(-0.01) < low) & (high < math.log1p(0.01))
     assert np.mean(called) <= 0.025
 
@@ -118,8 +122,8 @@ def test_at_half_of_the_rounds_the_published_share_of_the_error_is_spent() -> No
     # Lan and DeMets (1983), two-sided 5 %, O'Brien-Fleming-type: a boundary of 2.963 at half of the way.
     noise = np.random.default_rng(7).standard_normal((100_000, 20))
     crossed = np.zeros(len(noise), dtype=bool)
-    for look, level in enumerate(levels(20, 0.05)[:10], start=1):
-        low, high = interval(noise[:, :look], level)
+    for look, significance in enumerate(levels(20, 0.05)[:10], start=1):
+        low, high = interval(noise[:, :look], significance)
         crossed |= (low > 0) | (high < 0)
     assert np.mean(crossed) == pytest.approx(2 * norm.sf(2.963), abs=0.0006)
 

@@ -17,9 +17,9 @@ from locust.stats import CONSOLE_STATS_INTERVAL_SEC, console_logger
 from locust.web import WebUI
 
 from loadgen.crew import Crew
+from loadgen.foreman import DRAIN, DRAIN_S, DRAINED, TALLY
 from loadgen.live import Live
 from loadgen.tally import Tally
-from loadgen.work import DRAIN, DRAIN_S, DRAINED, TALLY
 
 REPORT_S = 5.0
 """How long after its last request a worker's counts may take to arrive."""
@@ -27,7 +27,7 @@ TAB = "bases"
 """What the web UI calls our tab in its address."""
 
 
-def lead(environment: Environment, runner: Runner, crew: Crew | None) -> None:
+def open_console(environment: Environment, runner: Runner, crew: Crew | None) -> None:
     """Show what the workers count, or else this process's own `crew`."""
     live = Live(time.monotonic())
     listen = environment.events
