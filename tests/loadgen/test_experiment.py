@@ -99,9 +99,7 @@ def test_a_run_that_was_broken_off_goes_on_and_keeps_what_it_had(server: WireSer
     assert [blocks[0].round for blocks in again.run.rounds] == [0, 2]
 
 
-@pytest.mark.parametrize(
-    ("planned", "noise", "over"), [(3, 0.01, True), (4, 0.2, False), (6, 0.00001, True)]
-)
+@pytest.mark.parametrize(("planned", "noise", "over"), [(3, 0.01, True), (4, 0.2, False), (6, 0.00001, True)])
 def test_a_run_is_over_after_its_planned_rounds_or_when_all_is_resolved(
     planned: int, noise: float, over: bool, tmp_path: Path
 ) -> None:
