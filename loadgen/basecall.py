@@ -6,11 +6,13 @@ with users does, `loadgen.console` what the process with the console does.
 """
 
 import logging
+import signal
 from argparse import ArgumentTypeError, Namespace
 from dataclasses import asdict
 from pathlib import Path as File
 from typing import ClassVar
 
+import gevent
 from locust import FastHttpUser, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
@@ -152,9 +154,13 @@ def set_up(environment: Environment, runner: Runner, **_: object) -> None:
         raise SystemExit(2) from error
     if not isinstance(runner, WorkerRunner):
         open_console(environment, runner, getattr(BasecallUser, "crew", None))
-        if plan:
-            environment.host = plan.paths[0].url
-            play_plan(environment, runner, plan, File(options.observations))
+    if plan and not isinstance(runner, WorkerRunner):
+        environment.host = plan.paths[0].url
+        play_plan(environment, runner, plan, File(options.observations))
+    else:
+        # Ctrl-C is for locust's own greenlet: raised in a user's, it would lose the request in flight.
+        main = gevent.getcurrent()
+        gevent.signal_handler(signal.SIGINT, lambda: gevent.kill(main, KeyboardInterrupt))
 
 
 def _plan(options: Namespace) -> Plan | None:
