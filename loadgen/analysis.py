@@ -65,8 +65,14 @@ def analyse(run: Run) -> Results:
 
 
 def is_resolved(results: Results, arm: Arm) -> bool:
-    """Say whether every path has its verdict in bases/s."""
-    return all(c.verdict.word != "unresolved" and not c.withheld for c in results.of(BASES, arm))
+    """Say whether every path has its verdict in bases/s, and the A/A control is found equivalent.
+
+    A control that is too noisy to tell holds nothing.
+    """
+    compared = results.of(BASES, arm)
+    return results.control(BASES, arm).verdict.word == "equivalent" and all(
+        comparison.verdict.word != "unresolved" for comparison in compared
+    )
 
 
 def _logs(run: Run, measure: Measure, arm: Arm) -> _Logs:

@@ -28,6 +28,8 @@ from loadgen.results import Comparison, Results, Run
 from loadgen.verdict import Verdict
 
 PAGE = "report.html"
+WIDEST_RATIO = 100.0
+"""Intervals that reach beyond it are not written out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +150,8 @@ def format_factor(value: float) -> str:
 
 
 def format_interval(verdict: Verdict) -> str:
-    """Return the interval of a ratio, or a dash where nothing bounds it yet."""
-    if not math.isfinite(verdict.high):
+    """Return the interval of a ratio, or a dash where it is too wide to say anything."""
+    if verdict.high > WIDEST_RATIO:
         return "–"
     return f"[{verdict.low:.4f}, {verdict.high:.4f}]"
 

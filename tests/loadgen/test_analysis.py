@@ -101,6 +101,23 @@ def test_where_a_line_rate_is_set_what_crosses_the_line_is_held_against_it() -> 
     assert gate.held
 
 
+def test_a_run_is_not_resolved_before_its_control_is() -> None:
+    run = a_run({"a": 0.5}, noise=0.0005)
+    noisy = replace(
+        run,
+        observations=tuple(
+            replace(o, spread_bases=o.spread_bases * (1 + 0.05 * (-1) ** o.round))
+            if o.path == CONTROL.name
+            else o
+            for o in run.observations
+        ),
+    )
+    results = analyse(noisy)
+    assert [row.verdict.word for row in results.of(BASES, "model")] == ["lower"]
+    assert results.control(BASES, "model").verdict.word == "unresolved"
+    assert not is_resolved(results, "model")
+
+
 def test_headroom_is_the_null_arm_over_the_model_arm_in_samples() -> None:
     headrooms = {h.path: h for h in analyse(a_run({"a": 0.5}, noise=0.0)).headrooms}
     assert headrooms["a"].factor == pytest.approx(50)
