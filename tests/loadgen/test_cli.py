@@ -55,7 +55,7 @@ def two_paths(server: WireServer) -> tuple[str, ...]:
 def test_urls_are_measured_and_the_table_and_the_page_are_printed(
     two_paths: tuple[str, ...], tmp_path: Path
 ) -> None:
-    ended = fiveways("bench", "urls", *two_paths, *SHORT, "--budget-s", "3", cwd=tmp_path)
+    ended = fiveways("bench", "urls", *two_paths, *SHORT, "--budget-s", "12", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     *table, page = ended.stdout.splitlines()
     assert re.search(r"svc +[\d,]+ +\d\.\d{4} ", ended.stdout)
@@ -139,7 +139,7 @@ def test_a_file_that_holds_no_reads_is_refused_before_anything_is_measured(
 
 def test_the_lab_is_measured_from_end_to_end(tmp_path: Path) -> None:
     require_sandbox()
-    words = ("--path", "routed/clusterip", "--model", "null", "--budget-s", "4", "--json")
+    words = ("--path", "routed/clusterip", "--model", "null", "--budget-s", "10", "--json")
     ended = fiveways("bench", "lab", *words, *SHORT, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     plain = json.loads(ended.stdout)
