@@ -7,8 +7,16 @@ STAMP  := $(VENV)/.installed
 READS  ?=
 # More arguments for pip, such as an index that has the CPU build of torch.
 PIP_ARGS ?=
+# For `make image`: docker or buildah; the images' names are IMAGE-service and IMAGE-loadgen.
+BUILDER ?= docker
+IMAGE   ?= fiveways
+TAG     ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# What the Dockerfile may be told; its own choice where empty.
+BASE_IMAGE  ?=
+INDEX       ?=
+TORCH_INDEX ?=
 
-.PHONY: setup test lint bench clean
+.PHONY: setup test lint bench image clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -36,6 +44,14 @@ lint: setup
 
 bench: setup
 	$(BIN)/fiveways bench lab $(if $(READS),--reads '$(READS)') $(ARGS)
+
+image:
+	for target in loadgen service; do \
+	  $(BUILDER) build $(if $(filter docker,$(BUILDER)),,--format docker) --target $$target --tag $(IMAGE)-$$target:$(TAG) \
+	    $(foreach name,BASE_IMAGE INDEX TORCH_INDEX,$(if $($(name)),--build-arg $(name)=$($(name)))) \
+	    --build-arg VERSION=$(TAG) --build-arg REVISION=$$(git rev-parse HEAD) \
+	    --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) . || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
