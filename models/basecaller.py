@@ -19,6 +19,7 @@ from models.config import ModelConfig
 from models.decode import decode_chunk
 from models.errors import SampleRateError
 from models.network import Network
+from models.scaling import scaled, strand_start
 from reads.read import Read
 
 
@@ -57,14 +58,17 @@ class Basecaller:
         return self.config.batch_chunks
 
     def chunk(self, read: Read) -> Chunks:
-        """Normalise and cut a read; SampleRateError where it was not sampled at the model's rate."""
+        """Normalise, trim and cut a read; SampleRateError where it was not sampled at the model's rate."""
         if read.sample_rate != self.sample_rate:
             raise SampleRateError(
                 f"read {read.read_id} was sampled at {read.sample_rate:g} Hz, "
                 f"model {self.name} takes {self.sample_rate:g} Hz"
             )
         config = self.config
-        return cut(normalise(read.signal), config.chunk_samples, config.overlap, config.stride)
+        signal = scaled(read, config.scaling)
+        if config.trims:
+            signal = signal[strand_start(signal, config.scaling) :]
+        return cut(signal, config.chunk_samples, config.overlap, config.grid_samples)
 
     @torch.inference_mode()
     def score(self, batch: NDArray[np.float32]) -> Any:
@@ -127,19 +131,6 @@ def call(caller: Caller, reads: Iterable[Read]) -> Iterator[tuple[Read, Basecall
     if rows:
         run(len(rows))
     yield from finished()
-
-
-def normalise(signal: NDArray[np.int16]) -> NDArray[np.float32]:
-    """Return `signal` less its median, over its median absolute deviation times 1.4826, float32 [samples].
-
-    Independent of calibration. A constant signal becomes zeros.
-    """
-    if not len(signal):
-        return np.zeros(0, np.float32)
-    values = signal.astype(np.float32)
-    median = np.median(values)
-    spread = 1.4826 * float(np.median(np.abs(values - median)))
-    return (values - median) / np.float32(max(spread, 1.0))
 
 
 def usable_cores() -> int:

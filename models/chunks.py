@@ -13,23 +13,23 @@ AGREEMENT = 8
 """Steps on which two chunks must agree where one is left for the other."""
 
 
-def chunk_starts(samples: int, chunk_samples: int, overlap: int, stride: int) -> NDArray[np.int64]:
-    """Return where chunks begin, int64 [chunks]: multiples of `stride`, the last one reaching the end.
+def chunk_starts(samples: int, chunk_samples: int, overlap: int, grid: int) -> NDArray[np.int64]:
+    """Return where chunks begin, int64 [chunks]: multiples of `grid`, the last one reaching the end.
 
-    `chunk_samples` and `overlap` are multiples of `stride`. A read of no samples has no chunks.
+    `chunk_samples` and `overlap` are multiples of `grid`. A read of no samples has no chunks.
     """
     if samples <= 0:
         return np.zeros(0, np.int64)
     if samples <= chunk_samples:
         return np.zeros(1, np.int64)
-    last = -(-(samples - chunk_samples) // stride) * stride
+    last = -(-(samples - chunk_samples) // grid) * grid
     starts = np.arange(0, last, chunk_samples - overlap, dtype=np.int64)
     return np.append(starts, last)
 
 
-def cut(signal: NDArray[np.float32], chunk_samples: int, overlap: int, stride: int) -> Chunks:
+def cut(signal: NDArray[np.float32], chunk_samples: int, overlap: int, grid: int) -> Chunks:
     """Cut a normalised signal [samples]; what reaches past its end is zero."""
-    starts = chunk_starts(len(signal), chunk_samples, overlap, stride)
+    starts = chunk_starts(len(signal), chunk_samples, overlap, grid)
     rows = np.zeros((len(starts), chunk_samples), np.float32)
     for row, start in zip(rows, starts, strict=True):
         piece = signal[start : start + chunk_samples]

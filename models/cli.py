@@ -54,15 +54,15 @@ def verify(model: Model) -> None:
 
 def _facts(model: str) -> dict[str, str | int | float]:
     from models.config import load_config  # noqa: PLC0415
+    from models.cost import flops_per_sample  # noqa: PLC0415
     from models.errors import ModelError  # noqa: PLC0415
-    from models.network import Network, flops_per_sample  # noqa: PLC0415
-    from models.zoo import find, read_weights  # noqa: PLC0415
+    from models.weights import load_network  # noqa: PLC0415
+    from models.zoo import find  # noqa: PLC0415
 
     try:
         directory: Path = find(model)
         config = load_config(directory)
-        network = Network(list(config.layers))
-        read_weights(network, directory / "weights.safetensors")
+        network = load_network(directory, config.layers)
     except ModelError as error:
         typer.echo(f"fiveways models show: {error}", err=True)
         raise typer.Exit(1) from error
@@ -70,11 +70,11 @@ def _facts(model: str) -> dict[str, str | int | float]:
         "name": config.name,
         "directory": str(directory),
         "parameters": network.parameters_count,
-        "flops_per_sample": round(flops_per_sample(list(config.layers))),
+        "flops_per_sample": round(flops_per_sample(config.layers)),
         "stride": config.stride,
         "states": 4**config.state_len,
         "sample_rate_hz": config.sample_rate,
-        "scaling": config.scaling,
+        "scaling": config.scaling.strategy,
         "chunk_samples": config.chunk_samples,
         "overlap_samples": config.overlap,
         "batch_chunks": config.batch_chunks,

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.basecall import Basecall
-from models.basecaller import call, normalise
+from models.basecaller import call
 from models.caller import Caller
 from models.examples import AlignedRead
 from models.mapping import GAP, Mapping, Reference
+from models.scaling import normalise
 from reads.kmers import kmers
 from reads.levels import Aligned, Levels
 from reads.read import Read

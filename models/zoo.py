@@ -1,16 +1,16 @@
-"""Models by name: this project's own, shipped in `zoo/`, and directories in the same form."""
+"""Models by name: this project's own, in `zoo/`, and directories of the same form, Bonito's or Dorado's."""
 
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from models.basecaller import Basecaller
 from models.caller import Caller
 from models.config import load_config
-from models.errors import ModelError, ModelFormatError, UnknownModelError
-from models.network import Network
+from models.errors import ModelError, UnknownModelError
 from models.null import NullCaller
+from models.weights import load_network
 
 ZOO = Path(__file__).parent / "zoo"
 DEFAULT = "r9.4.1_fast@v1"
@@ -42,9 +42,7 @@ def load(name_or_path: str = DEFAULT, device: str = "auto") -> Caller:
         return NullCaller()
     directory = find(name_or_path)
     config = load_config(directory)
-    network = Network(list(config.layers))
-    read_weights(network, directory / "weights.safetensors")
-    return Basecaller(config, network, find_device(device))
+    return Basecaller(config, load_network(directory, config.layers), find_device(device))
 
 
 def find_device(device: str) -> torch.device:
@@ -60,29 +58,6 @@ def find_device(device: str) -> torch.device:
             f"device {device!r} is not there: this torch sees {torch.cuda.device_count()} CUDA devices"
         )
     return found
-
-
-def read_weights(network: Network, path: Path) -> None:
-    """Load a safetensors file into `network`; ModelFormatError names what does not fit."""
-    try:
-        tensors = load_file(path)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ModelFormatError(f"{path}: cannot be read: {error}") from error
-    except Exception as error:
-        # safetensors' own SafetensorError derives from Exception alone.
-        raise ModelFormatError(f"{path}: not a safetensors file: {error}") from error
-    expected = network.state_dict()
-    for name, value in expected.items():
-        if name not in tensors:
-            raise ModelFormatError(f"{path}: {name} {tuple(value.shape)} is missing")
-        if tensors[name].shape != value.shape:
-            raise ModelFormatError(
-                f"{path}: {name} is {tuple(tensors[name].shape)}, not {tuple(value.shape)}"
-            )
-    extra = sorted(tensors.keys() - expected.keys())
-    if extra:
-        raise ModelFormatError(f"{path}: {extra[0]} is of no layer of the config")
-    network.load_state_dict({name: value.float() for name, value in tensors.items()})
 
 
 def write_weights(tensors: dict[str, torch.Tensor], path: Path) -> None:

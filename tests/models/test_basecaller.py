@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from rapidfuzz.distance import Levenshtein
 
-from models.basecaller import Basecaller, call, normalise
+from models.basecaller import Basecaller, call
 from models.errors import SampleRateError
+from models.scaling import normalise
 from models.zoo import load
 from reads.read import Calibration, Read
 from reads.simulate import SimulatedRead, simulate_reads

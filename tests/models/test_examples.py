@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from models.basecaller import normalise
 from models.examples import CENTRE, AlignedRead, RealSource, SimulatedSource, Source, SplicedSource
+from models.scaling import normalise
 from reads.kmers import encode, kmers
 from reads.simulate import chemistry, simulate_reads
 
