@@ -16,7 +16,7 @@ from models.basecall import Basecall
 from models.caller import Caller, ChunkCall, Chunks
 from models.chunks import cut, stitch
 from models.config import ModelConfig
-from models.decode import decode_chunk
+from models.decode import decode_batch, decode_chunk
 from models.errors import SampleRateError
 from models.network import Network
 from models.scaling import scaled, strand_start
@@ -72,7 +72,7 @@ class Basecaller:
 
     @torch.inference_mode()
     def score(self, batch: NDArray[np.float32]) -> Any:
-        """Evaluate the network on [n, chunk_samples]: scores, float32 [n, T, S, 4 or 5], on the device."""
+        """Evaluate the network on [n, chunk_samples]: scores, float32 [n, T, ...], on the device."""
         if self._device.type != "cpu":
             return self._network(torch.from_numpy(batch)[:, None].to(self._device)).float()
         shares = np.array_split(batch, min(self._streams, len(batch)))
@@ -87,12 +87,10 @@ class Basecaller:
         return out[: len(share)]
 
     def decode(self, scores: Any) -> Sequence[ChunkCall]:
-        """Decode scores [n, T, S, 4 or 5], a chunk a core at a time."""
-        return list(self._pool.map(self._decode_chunk, scores.cpu().numpy()))
-
-    def _decode_chunk(self, scores: NDArray[np.float32]) -> ChunkCall:
-        config = self.config
-        return decode_chunk(scores, config.blank_score, config.q_scale, config.q_bias)
+        """Decode scores of chunks: a chunk a core at a time, or on the GPU, all at once."""
+        if self._device.type != "cpu":
+            return decode_batch(scores, self.config)
+        return list(self._pool.map(lambda chunk: decode_chunk(chunk, self.config), scores.numpy()))
 
     def stitch(self, chunks: Chunks, calls: Sequence[ChunkCall]) -> Basecall:
         """Join the calls of all of a read's chunks."""

@@ -131,14 +131,14 @@ class _Qscore(_Table):
 
 
 class _Basecaller(_Table):
-    """Bonito's defaults; `trim` and `beam_width` are ours."""
+    """Bonito's defaults; `trim`, whether what precedes the strand is cut off, and `beam_width` are ours."""
 
     chunksize: Size = 4000
     overlap: Annotated[int, Field(ge=0)] = 500
     batchsize: Size = 64
     quantize: bool | None = None
     trim: bool = True
-    beam_width: Annotated[int, Field(ge=0, le=1024)] = 0
+    beam_width: Annotated[int, Field(ge=0, le=1024)] | None = None
 
 
 class _Tables(_Table):
@@ -202,7 +202,7 @@ def parse_config(name: str, table: dict[str, Any]) -> ModelConfig:
         batch_chunks=tables.basecaller.batchsize,
         grid_samples=grid,
         trims=tables.basecaller.trim,
-        beam_width=tables.basecaller.beam_width,
+        beam_width=_beam_width(tables.basecaller.beam_width, state_len),
         q_start=tables.qscore.mean_qscore_start_pos,
     )
 
@@ -292,6 +292,12 @@ def _head(tables: _Tables, layers: tuple[Layer, ...]) -> tuple[int, float]:
         if layer["type"] == "clamp" and not layer["min"] <= blank_score <= layer["max"]:
             raise ModelFormatError(f"blank_score {blank_score} is outside the clamp that follows it")
     return crf["state_len"], blank_score
+
+
+def _beam_width(said: int | None, state_len: int) -> int:
+    """Return the width of the beam; where the config is silent, that of Dorado, and for CTC Bonito's."""
+    default = 32 if state_len else 5
+    return default if said is None else said
 
 
 def _scaling(name: str, tables: _Tables) -> Scaling:

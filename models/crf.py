@@ -146,3 +146,44 @@ def _weights_and_stay(scores: Floats, blank: float) -> tuple[Floats, Floats]:
     w: Floats = np.exp(scores - highest[:, None, None])
     stay: Floats = np.exp(np.float32(blank) - highest)
     return w, stay
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def backward_states(w, stay, alpha, posterior, guide):  # type: ignore[no-untyped-def]
+    """Fill, for each moment [T + 1, S], the posterior of being in a state, each row summing to 1, and the log
+    weight of all that may follow, `guide`, of which the highest of each row is 0."""
+    steps, states, width = w.shape
+    quarter = states // 4
+    first = width - 4
+    beta = np.full(states, np.float32(1.0), np.float32)
+    before = np.zeros(states, np.float32)
+    for t in range(steps, -1, -1):
+        total = np.float32(0.0)
+        for s in range(states):
+            total += alpha[t, s] * beta[s]
+        for s in range(states):
+            posterior[t, s] = alpha[t, s] * beta[s] / total
+            guide[t, s] = np.log(max(beta[s], np.float32(1e-30)))
+        if t == 0:
+            break
+        for s in range(states):
+            before[s] = 0.0
+        for s in range(states):
+            before[s] += beta[s] * (w[t - 1, s, 0] if first == 1 else stay[t - 1])
+            for j in range(4):
+                before[s // 4 + j * quarter] += beta[s] * w[t - 1, s, first + j]
+        highest = before.max()
+        for s in range(states):
+            beta[s] = before[s] / highest
+
+
+def state_posteriors(scores: Floats, blank: float) -> tuple[Floats, Floats]:
+    """Return the posterior of each state at each moment, and the log weight of what may follow it less the
+    highest, both float32 [T + 1, S], of one chunk's scores [T, S, 4 or 5]."""
+    steps, states, _ = scores.shape
+    w, stay = _weights_and_stay(scores, blank)
+    alpha = np.empty((steps + 1, states), np.float32)
+    forward(w, stay, alpha, np.empty(steps, np.float32))
+    posterior, guide = np.empty_like(alpha), np.empty_like(alpha)
+    backward_states(w, stay, alpha, posterior, guide)
+    return posterior, guide

@@ -1,11 +1,20 @@
-"""Scores to bases: the best path through the posteriors of one chunk, and how sure each base is."""
+"""Scores to bases, chunk by chunk on the CPU or a batch at once on its device, and how sure each base is.
+
+The best path through posteriors is taken, or a beam searched where the config asks for one. A base's
+quality is -10 log10(its error) * q_scale + q_bias, kept within 1 to 50; its error is one minus how sure the
+decoder is of it.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numba import njit
 from numpy.typing import NDArray
 
-from models import crf
+from models import batch_decode, beam, crf, ctc
 from models.caller import ChunkCall
+from models.config import ModelConfig
 
 SMALLEST = 1e-8
 """Added to posteriors before the logarithm: impossible steps stay finite."""
@@ -13,11 +22,31 @@ LEAST_ERROR = 1e-5
 """No base is surer than Q50."""
 
 
-def decode_chunk(scores: NDArray[np.float32], blank: float, q_scale: float, q_bias: float) -> ChunkCall:
-    """Decode one chunk's scores [T, S, 4 or 5] to the path that maximises the sum of log posteriors.
+def decode_chunk(scores: NDArray[np.float32], config: ModelConfig) -> ChunkCall:
+    """Decode one chunk's scores, [T, S, 4 or 5] or [T, 5] for CTC."""
+    if config.state_len == 0:
+        moves, bases, sure = ctc.best_sequence(scores, config.beam_width)
+    elif config.beam_width:
+        moves, path, sure, _ = beam.best_sequence(scores, config.blank_score, config.beam_width)
+        bases = (path % 4).astype(np.uint8)
+    else:
+        moves, path, sure = best_path(scores, config.blank_score)
+        bases = (path % 4).astype(np.uint8)
+    emitted = moves.astype(bool)
+    phred = -10.0 * np.log10(np.maximum(1.0 - sure, LEAST_ERROR)) * config.q_scale + config.q_bias
+    return ChunkCall(
+        moves=moves,
+        bases=np.where(emitted, bases, 0).astype(np.uint8),
+        phred=np.where(emitted, np.clip(phred, 1.0, 50.0), 0.0).astype(np.float32),
+    )
 
-    A base's error is one minus the largest posterior of the path's state while the base is the newest;
-    its quality, -10 log10(error) * q_scale + q_bias, is kept within 1 to 50.
+
+def best_path(
+    scores: NDArray[np.float32], blank: float
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.float32]]:
+    """Return the moves, states and certainties of the path that maximises the sum of log posteriors.
+
+    A base is as sure as the surest of its state's posteriors while it is the newest.
     """
     steps, states, _ = scores.shape
     posterior = crf.posteriors(scores, blank)
@@ -26,13 +55,24 @@ def decode_chunk(scores: NDArray[np.float32], blank: float, q_scale: float, q_bi
     surest = np.empty(steps, np.float32)
     crf.best_path(np.log(posterior + np.float32(SMALLEST)), np.empty((steps, states), np.uint8), moves, path)
     _surest(posterior, moves, path, surest)
-    phred = -10.0 * np.log10(np.maximum(1.0 - surest, LEAST_ERROR)) * q_scale + q_bias
-    emitted = moves.astype(bool)
-    return ChunkCall(
-        moves=moves,
-        bases=np.where(emitted, path % 4, 0).astype(np.uint8),
-        phred=np.where(emitted, np.clip(phred, 1.0, 50.0), 0.0).astype(np.float32),
-    )
+    return moves, path, surest
+
+
+@torch.inference_mode()
+def decode_batch(scores: torch.Tensor, config: ModelConfig) -> Sequence[ChunkCall]:
+    """Decode the scores of a batch where they are, [N, T, S, 4 or 5] or [N, T, 5] for CTC."""
+    if config.state_len == 0:
+        # Five numbers a step are no more than what is told of it.
+        return [decode_chunk(chunk, config) for chunk in scores.cpu().numpy()]
+    if config.beam_width:
+        steps = batch_decode.best_sequence(scores, config.blank_score, config.beam_width)
+    else:
+        steps = batch_decode.best_path(scores, config.blank_score)
+    phred = -10.0 * (1.0 - steps.sure).clamp(min=LEAST_ERROR).log10() * config.q_scale + config.q_bias
+    phred = torch.where(steps.moves, phred.clamp(1.0, 50.0), 0.0)
+    bases = torch.where(steps.moves, steps.path % 4, 0)
+    told = (steps.moves.to(torch.uint8), bases.to(torch.uint8), phred)
+    return [ChunkCall(*call) for call in zip(*(part.cpu().numpy() for part in told), strict=True)]
 
 
 @njit(cache=True, nogil=True)
