@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV) \
 	  || { echo "$(PYTHON) cannot make virtual environments. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 2; }
 	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
-	@for optional in mappy pyslow5; do \
+	@for optional in mappy pyslow5 fast-ctc-decode; do \
 	  $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt $$optional 2>$(VENV)/$$optional.log \
 	    || echo "$$optional cannot be installed here (it may need a C compiler and zlib's headers): what uses it says so; see $(VENV)/$$optional.log" >&2; \
 	done

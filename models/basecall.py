@@ -11,7 +11,8 @@ class Basecall:
     """The call of one read.
 
     `moves` is uint8 [steps]: 1 where a step emitted a base, so `moves.sum() == len(sequence)`; a step is
-    `stride` samples. `qstring` is Phred+33, one character a base.
+    `stride` samples. `qstring` is Phred+33, one character a base; the first `q_start` do not count in the
+    mean, where there are more.
     """
 
     sequence: str
@@ -19,11 +20,13 @@ class Basecall:
     moves: NDArray[np.uint8]
     stride: int
     samples: int
+    q_start: int = 0
 
     @property
     def mean_q(self) -> float:
         """The mean quality as the field reports it: the Phred score of the mean error probability."""
         if not self.qstring:
             return 0.0
-        phred = np.frombuffer(self.qstring.encode(), np.uint8).astype(np.float64) - 33.0
+        counted = self.qstring[self.q_start :] or self.qstring
+        phred = np.frombuffer(counted.encode(), np.uint8).astype(np.float64) - 33.0
         return float(-10.0 * np.log10(np.mean(10.0 ** (-phred / 10.0))))

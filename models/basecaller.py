@@ -83,7 +83,8 @@ class Basecaller:
         # A product with a single row takes another kernel, which rounds otherwise: a chunk alone goes in
         # twice, so that its scores do not tell whether it had company.
         rows = share if len(share) > 1 else np.repeat(share, 2, axis=0)
-        out: torch.Tensor = self._network(torch.from_numpy(rows)[:, None])
+        # A copy, as torch's memory begins at a cache line: see `models.config`.
+        out: torch.Tensor = self._network(torch.from_numpy(rows)[:, None].clone())
         return out[: len(share)]
 
     def decode(self, scores: Any) -> Sequence[ChunkCall]:
@@ -94,7 +95,7 @@ class Basecaller:
 
     def stitch(self, chunks: Chunks, calls: Sequence[ChunkCall]) -> Basecall:
         """Join the calls of all of a read's chunks."""
-        return stitch(chunks, calls, self.config.stride)
+        return stitch(chunks, calls, self.config.stride, self.config.q_start)
 
 
 def call(caller: Caller, reads: Iterable[Read]) -> Iterator[tuple[Read, Basecall]]:

@@ -37,7 +37,7 @@ def cut(signal: NDArray[np.float32], chunk_samples: int, overlap: int, grid: int
     return Chunks(rows, starts, len(signal))
 
 
-def stitch(chunks: Chunks, calls: Sequence[ChunkCall], stride: int) -> Basecall:
+def stitch(chunks: Chunks, calls: Sequence[ChunkCall], stride: int, q_start: int = 0) -> Basecall:
     """Join the calls of all of a read's chunks.
 
     Of two neighbours, the first is left for the second at the step of their overlap, nearest its middle,
@@ -61,7 +61,7 @@ def stitch(chunks: Chunks, calls: Sequence[ChunkCall], stride: int) -> Basecall:
     bases = np.concatenate([np.zeros(0, np.uint8), *(call.bases[a:b] for call, a, b in pieces)])[emitted]
     phred = np.concatenate([np.zeros(0, np.float32), *(call.phred[a:b] for call, a, b in pieces)])[emitted]
     qualities = (np.round(phred) + 33).astype(np.uint8)
-    return Basecall(spell(bases), qualities.tobytes().decode(), moves, stride, chunks.read_samples)
+    return Basecall(spell(bases), qualities.tobytes().decode(), moves, stride, chunks.read_samples, q_start)
 
 
 def seam(left: ChunkCall, right: ChunkCall, offset: int) -> int:

@@ -8,13 +8,14 @@ an error. The tables under HARMLESS cannot: they are of training, or of what is 
 import tomllib
 from dataclasses import dataclass
 from itertools import takewhile
+from math import lcm
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import ModelFormatError
-from models.layers import Activation, Layer, Size, first_complaint, leaves, read_layers, strides
+from models.layers import Activation, Layer, Size, first_complaint, leaves, read_layers, read_root, strides
 from models.scaling import Scaling
 
 HARMLESS = frozenset(
@@ -22,6 +23,8 @@ HARMLESS = frozenset(
 )
 """Tables that say nothing about how reads are called."""
 ALPHABET = ["N", "A", "C", "G", "T"]
+LINE_SAMPLES = 16
+"""Of 32 bits, in a cache line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +186,9 @@ def parse_config(name: str, table: dict[str, Any]) -> ModelConfig:
     for said in (labels, tables.model.seqdist.alphabet if tables.model.seqdist else ALPHABET):
         if said != ALPHABET:
             raise ModelFormatError(f"the labels are {said}, not {ALPHABET}")
-    chunk = tables.basecaller.chunksize // grid * grid
+    # Rows of whole cache lines: else a kernel's rounding depends on which row of a batch a chunk is.
+    aligned = lcm(grid, LINE_SAMPLES)
+    chunk = tables.basecaller.chunksize // aligned * aligned
     overlap = tables.basecaller.overlap // grid * grid
     if overlap >= chunk:
         raise ModelFormatError(f"basecaller.overlap is {overlap} samples of chunks of {chunk}")
@@ -212,20 +217,15 @@ def _layers(tables: _Tables) -> tuple[Layer, ...]:
         activation = _read(_BlockEncoder, tables.encoder or {}, "encoder").activation
         return read_layers(_quartznet(tables.block, activation), "block")
     if tables.model.encoder is not None:
-        return _roots(tables.model.encoder, "model.encoder")
+        return read_root(tables.model.encoder, "model.encoder")
     if tables.encoder is None:
         raise ModelFormatError("encoder is missing")
     if "type" in tables.encoder:
-        return _roots(tables.encoder, "encoder")
+        return read_root(tables.encoder, "encoder")
     if tables.global_norm is None:
         raise ModelFormatError("global_norm.state_len is missing")
     encoder = _read(_FlatEncoder, tables.encoder, "encoder")
     return read_layers(flat_layers(encoder, tables.global_norm.state_len), "encoder")
-
-
-def _roots(encoder: dict[str, Any], where: str) -> tuple[Layer, ...]:
-    (root,) = read_layers([encoder], where)
-    return tuple(root["sublayers"]) if root["type"] == "serial" else (root,)
 
 
 def _quartznet(blocks: list[dict[str, Any]], activation: Activation) -> list[dict[str, Any]]:

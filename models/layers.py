@@ -5,6 +5,7 @@ Knows neither weights nor torch.
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -187,6 +188,7 @@ Layer = Annotated[
     Field(discriminator="type"),
 ]
 
+_layer: TypeAdapter[Layer] = TypeAdapter(Layer)
 _layers: TypeAdapter[list[Layer]] = TypeAdapter(list[Layer])
 _KINDS = frozenset(
     {
@@ -196,27 +198,44 @@ _KINDS = frozenset(
 )
 
 
-def read_layers(tables: Iterable[dict[str, Any]], where: str) -> tuple[Layer, ...]:
+def read_root(table: dict[str, Any], where: str) -> tuple[Layer, ...]:
+    """Return the layers of a config's encoder, whose table is `where`; see `read_layers`."""
+    with _complaints_as_errors(where, after="layer"):
+        root = _layer.validate_python(_plain(table))
+    return _checked(root["sublayers"] if root["type"] == "serial" else [root])
+
+
+def read_layers(tables: list[dict[str, Any]], where: str) -> tuple[Layer, ...]:
     """Return the layers that a config's tables stand for; ModelFormatError names the field at fault.
 
     A namedserial becomes a serial whose sublayers have names.
     """
+    with _complaints_as_errors(where):
+        layers = _layers.validate_python(tables)
+    return _checked(layers)
+
+
+@contextmanager
+def _complaints_as_errors(where: str, after: str = "") -> Iterator[None]:
     try:
-        layers = _layers.validate_python([_plain(table) for table in tables])
+        yield
     except ValidationError as error:
-        raise ModelFormatError(f"{where}{first_complaint(error)}") from error
+        raise ModelFormatError(f"{where}{first_complaint(error, after)}") from error
+
+
+def _checked(layers: list[Layer]) -> tuple[Layer, ...]:
     for layer in leaves(layers):
         _check(layer)
     return tuple(layers)
 
 
-def first_complaint(error: ValidationError) -> str:
-    """Return where and what the first thing is that is wrong, in one line."""
+def first_complaint(error: ValidationError, after: str = "") -> str:
+    """Return where and what the first thing wrong is, in one line; `after` is the field that it is under."""
     first = error.errors(include_url=False)[0]
     # pydantic names the kind of a layer after its place, which is no field.
     parts = [
         str(part)
-        for before, part in pairwise([None, *first["loc"]])
+        for before, part in pairwise([after, *first["loc"]])
         if not (part in _KINDS and (isinstance(before, int) or before == "layer"))
     ]
     value = "" if isinstance(first["input"], dict) else f", not {first['input']!r}"

@@ -95,7 +95,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         raise ModelFormatError(f"{path}: cannot be read: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:
         # torch's message is a page of advice; the sentence that says what was met is in it.
-        met = re.search(r"WeightsUnpickler error: ([^\n]*)", str(error))
+        met = re.search(r"(?:WeightsUnpickler error: |Trying to load )([^\n]*)", str(error))
         why = met[1] if met else str(error).strip().splitlines()[0]
         raise ModelFormatError(f"{path}: refused, it is not tensors alone: {why}") from error
     except Exception as error:

@@ -1,6 +1,8 @@
 """Model directories for tests: small networks of each family, in Bonito's form, Dorado's and ours."""
 
 import copy
+import tomllib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from safetensors.torch import save_file
 
 from models.config import parse_config
 from models.network import Network
+from models.quartznet import CtcScores
 
 HEAD = '[model]\npackage = "{package}"\n[labels]\nlabels = ["N", "A", "C", "G", "T"]\n[input]\nfeatures = 1\n'
 
@@ -20,7 +23,7 @@ state_len = 2
 [encoder]
 stride = 5
 winlen = 19
-features = 12
+features = 16
 rnn_type = "lstm"
 activation = "swish"
 scale = 5.0
@@ -80,16 +83,16 @@ bias = -1.1
 [encoder]
 type = "serial"
 """
-    + _convolution(1, 4, 5, 1, "swish")
+    + _convolution(1, 16, 5, 1, "swish")
     + CLAMP
-    + _convolution(4, 6, 5, 1, "swish")
+    + _convolution(16, 16, 5, 1, "swish")
     + CLAMP
-    + _convolution(6, 12, 19, 6, "tanh")
+    + _convolution(16, 32, 19, 6, "tanh")
     + CLAMP
     + _layer("permute", dims=[2, 0, 1])
-    + "".join(_layer("lstm", size=12, insize=12, bias=True, reverse=(n + 1) % 2) for n in range(5))
-    + _layer("linear", in_features=12, out_features=8)
-    + _layer("linearcrfencoder", insize=8, n_base=4, state_len=2, bias=False, blank_score=2.0)
+    + "".join(_layer("lstm", size=32, insize=32, bias=True, reverse=(n + 1) % 2) for n in range(5))
+    + _layer("linear", in_features=32, out_features=24)
+    + _layer("linearcrfencoder", insize=24, n_base=4, state_len=2, bias=False, blank_score=2.0)
     + _layer("clamp", min=-5.0, max=5.0)
 )
 """The v4.2 form: clamps, batch norms, a bottleneck."""
@@ -116,7 +119,7 @@ type = "serial"
 [[model.encoder.conv.sublayers]]
 type = "convolution"
 insize = 1
-size = 8
+size = 16
 bias = true
 winlen = 5
 stride = 3
@@ -125,8 +128,8 @@ activation = "swish"
 norm = "batchnorm"
 [[model.encoder.conv.sublayers]]
 type = "convolution"
-insize = 8
-size = 16
+insize = 16
+size = 32
 bias = true
 winlen = 9
 stride = 4
@@ -141,11 +144,11 @@ type = "stack"
 depth = 3
 [model.encoder.upsample]
 type = "linearupsample"
-d_model = 16
+d_model = 32
 scale_factor = 2
 [model.encoder.crf]
 type = "linearcrfencoder"
-insize = 16
+insize = 32
 n_base = 4
 state_len = 2
 bias = false
@@ -155,9 +158,9 @@ expand_blanks = true
 permute = [1, 0, 2]
 [model.encoder.transformer_encoder.layer]
 type = "transformerencoderlayer"
-d_model = 16
+d_model = 32
 nhead = 2
-dim_feedforward = 32
+dim_feedforward = 64
 deepnorm_alpha = 2.4494897
 deepnorm_beta = 0.2886751
 attn_window = [7, 8]
@@ -179,11 +182,11 @@ def _block(filters: int, repeat: int, kernel: int, stride: int, *, residual: boo
 QUARTZNET = (
     HEAD.format(package="bonito.ctc")
     + '[encoder]\nactivation = "swish"\n'
-    + _block(8, 1, 9, 3, residual=False, separable=False)
-    + _block(12, 3, 11, 1, residual=True, separable=True)
-    + _block(12, 1, 7, 1, residual=False, separable=True)
-    + _block(6, 1, 5, 1, residual=False, separable=False)
-    + "[basecaller]\nchunksize = 900\noverlap = 90\nbatchsize = 8\n"
+    + _block(16, 1, 9, 3, residual=False, separable=False)
+    + _block(24, 3, 11, 1, residual=True, separable=True)
+    + _block(24, 1, 7, 1, residual=False, separable=True)
+    + _block(16, 1, 5, 1, residual=False, separable=False)
+    + "[basecaller]\nchunksize = 960\noverlap = 90\nbatchsize = 8\n"
 )
 
 FAMILIES = {
@@ -196,12 +199,21 @@ FAMILIES = {
 
 def random_network(name: str, text: str, seed: int = 1) -> Network:
     """A network of a config whose every tensor, norms' statistics as well, is drawn."""
-    import tomllib  # noqa: PLC0415
-
     torch.manual_seed(seed)
     network = Network(parse_config(name, tomllib.loads(text)).layers)
     randomise(network)
-    return network.eval()
+    network.eval()
+    if isinstance(network.encoder[-1], CtcScores):
+        _enliven(network)
+    return network
+
+
+def _enliven(network: Network) -> None:
+    """Have a random CTC network call as many bases as it does blanks, and not the same again and again."""
+    last = network.encoder[-1].linear
+    with torch.no_grad():
+        last.weight *= 8.0
+        last.bias -= network(torch.randn(1, 1, 3000)).mean(dim=(0, 1))
 
 
 def randomise(network: torch.nn.Module) -> None:
@@ -252,4 +264,5 @@ def save_tensor(path: Path, value: torch.Tensor) -> None:
     """One tensor as a TorchScript archive of a module with one parameter."""
     module = torch.nn.Module()
     module.register_parameter("0", torch.nn.Parameter(value.clone(), requires_grad=False))
-    torch.jit.script(module).save(str(path))
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        torch.jit.script(module).save(str(path))

@@ -8,7 +8,6 @@ from rapidfuzz.distance import Levenshtein
 
 from models.basecaller import Basecaller, call
 from models.errors import SampleRateError
-from models.scaling import normalise
 from models.zoo import load
 from reads.read import Calibration, Read
 from reads.simulate import SimulatedRead, simulate_reads
@@ -84,14 +83,3 @@ def test_another_sample_rate_is_refused_with_both_named(caller: Basecaller) -> N
     read = Read("fast", np.zeros(10, np.int16), Calibration(0, 1), 5000.0)
     with pytest.raises(SampleRateError, match=r"fast was sampled at 5000 Hz, model .* takes 4000 Hz"):
         list(call(caller, [read]))
-
-
-def test_a_constant_signal_is_normalised_to_zeros() -> None:
-    assert normalise(np.full(9, 512, np.int16)).tolist() == [0.0] * 9
-
-
-def test_normalising_gives_median_0_and_mad_1() -> None:
-    signal = np.random.default_rng(0).normal(500, 80, 10001).astype(np.int16)
-    values = normalise(signal)
-    assert np.median(values) == 0.0
-    assert np.median(np.abs(values)) * 1.4826 == pytest.approx(1.0, rel=1e-6)

@@ -1,0 +1,64 @@
+"""A batch decoded as tensors is decoded as its chunks are, one by one: what a GPU does is what a CPU does."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from model_directories import FLAT
+from sequence_scores import lifelike_scores, random_scores
+
+from models.config import ModelConfig, parse_config
+from models.decode import decode_batch, decode_chunk
+
+
+@pytest.fixture(scope="module")
+def config() -> ModelConfig:
+    import tomllib  # noqa: PLC0415
+
+    return replace(parse_config("dna_r9.4.1", tomllib.loads(FLAT)), blank_score=1.5)
+
+
+@pytest.mark.parametrize("beam_width", [0, 1, 5, 32])
+@pytest.mark.parametrize(("k", "width"), [(1, 4), (2, 5), (3, 4)])
+def test_batches_are_decoded_as_their_chunks_are(
+    config: ModelConfig, beam_width: int, k: int, width: int
+) -> None:
+    config = replace(config, beam_width=beam_width)
+    scores = np.stack([random_scores(seed, 60, k, width) for seed in range(3)])
+    together = decode_batch(torch.from_numpy(scores), config)
+    for chunk, call in zip(scores, together, strict=True):
+        alone = decode_chunk(chunk, config)
+        np.testing.assert_array_equal(call.moves, alone.moves)
+        np.testing.assert_array_equal(call.bases, alone.bases)
+        np.testing.assert_allclose(call.phred, alone.phred, atol=2e-2)
+
+
+@pytest.mark.parametrize("beam_width", [0, 8])
+def test_long_and_confident_chunks_are_decoded_alike(config: ModelConfig, beam_width: int) -> None:
+    config = replace(config, beam_width=beam_width)
+    scores = lifelike_scores(5, 800, 3, confidence=12.0)
+    (together,) = decode_batch(torch.from_numpy(scores[None]), config)
+    alone = decode_chunk(scores, config)
+    np.testing.assert_array_equal(together.moves, alone.moves)
+    np.testing.assert_array_equal(together.bases, alone.bases)
+    assert np.isfinite(together.phred).all()
+
+
+def test_ctc_scores_are_decoded_alike(config: ModelConfig) -> None:
+    config = replace(config, state_len=0, beam_width=3)
+    scores = torch.log_softmax(torch.randn(2, 50, 5), dim=-1)
+    for chunk, call in zip(scores.numpy(), decode_batch(scores, config), strict=True):
+        np.testing.assert_array_equal(call.moves, decode_chunk(chunk, config).moves)
+
+
+def test_qualities_are_scaled_and_kept_within_1_to_50(config: ModelConfig) -> None:
+    scores = lifelike_scores(1, 200, 2)
+    plain = decode_chunk(scores, replace(config, q_scale=1.0, q_bias=0.0))
+    scaled = decode_chunk(scores, replace(config, q_scale=0.5, q_bias=3.0))
+    inside = (plain.phred > 1) & (plain.phred < 50)
+    assert inside.sum() > 20
+    np.testing.assert_allclose(scaled.phred[inside], plain.phred[inside] * 0.5 + 3.0, rtol=1e-5)
+    for bias, bound in ((1e3, 50.0), (-1e3, 1.0)):
+        called = decode_chunk(scores, replace(config, q_bias=bias))
+        assert set(called.phred[called.moves > 0]) == {bound}
