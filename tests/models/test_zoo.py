@@ -1,6 +1,7 @@
 """Models are found by name or path, and a directory that does not fit says what is wrong."""
 
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,13 @@ def test_every_shipped_model_loads_under_its_name() -> None:
     assert DEFAULT in names()
     for name in names():
         assert load(name, "cpu").name == name
+
+
+def test_every_shipped_config_says_how_reads_are_trimmed_and_decoded() -> None:
+    """A silent one is trimmed and decoded as Dorado does: not as ours are trained, and their qualities fitted."""
+    for name in names():
+        said = tomllib.loads((ZOO / name / "config.toml").read_text())["basecaller"]
+        assert {"trim", "beam_width"} <= said.keys()
 
 
 def test_a_directory_loads_under_its_own_name(directory: Path) -> None:
