@@ -1,6 +1,7 @@
 """The beam finds sequences that are likelier than those of one path, and at least as likely as its peer's."""
 
 import itertools
+from functools import cache
 from importlib.util import find_spec
 
 import numpy as np
@@ -9,10 +10,28 @@ from conftest import missing
 from sequence_scores import lifelike_scores, random_scores, sequence_log_weight, with_stays
 
 from models import beam, crf
+from models.basecaller import Basecaller
 from models.decode import best_path
+from models.zoo import load
+from reads.simulate import simulate_reads
 
-BLANK = 1.0
+BLANK = 2.0
 MANY = 1024
+
+
+def trained_scores(seed: int, steps: int, k: int) -> np.ndarray:
+    """Scores of the shipped network, whose lattice is of three bases whatever `k`, on a simulated read."""
+    caller = shipped()
+    (simulated,) = itertools.islice(simulate_reads(seed=seed, mean_bases=900), 1)
+    scores = caller.score(caller.chunk(simulated.read).samples[:1])[0, 100 : 100 + steps]
+    return np.ascontiguousarray(scores.numpy())
+
+
+@cache
+def shipped() -> Basecaller:
+    caller = load(device="cpu")
+    assert isinstance(caller, Basecaller)
+    return caller
 
 
 def emitted(moves: np.ndarray, path: np.ndarray) -> np.ndarray:
@@ -47,7 +66,7 @@ def test_the_path_is_one_of_the_lattice() -> None:
         assert after // 4 == before % 16 if moved else after == before
 
 
-@pytest.mark.parametrize("make", [random_scores, lifelike_scores])
+@pytest.mark.parametrize("make", [random_scores, lifelike_scores, trained_scores])
 def test_a_wider_beam_is_no_worse_in_sum_and_any_better_than_the_best_path(make) -> None:
     sums = dict.fromkeys([0, 1, 5, 32, 128], 0.0)
     for seed in range(12):
@@ -63,7 +82,9 @@ def test_a_wider_beam_is_no_worse_in_sum_and_any_better_than_the_best_path(make)
     assert beams[1] > best_paths
 
 
-@pytest.mark.parametrize(("make", "least_share"), [(random_scores, 0.4), (lifelike_scores, 0.9)])
+@pytest.mark.parametrize(
+    ("make", "least_share"), [(random_scores, 0.4), (lifelike_scores, 0.9), (trained_scores, 0.9)]
+)
 def test_sequences_are_likelier_than_those_of_fast_ctc_decode(make, least_share: float) -> None:
     """In sum at the same width, and, where scores are as a network's are, chunk by chunk as well; on noise,
     where no sequence stands out, either search may be the luckier on one chunk."""

@@ -92,6 +92,18 @@ def test_scores_do_not_tell_what_else_was_in_the_batch(name: str) -> None:
         assert torch.equal(caller.score(chunks[first : first + count]), together[first : first + count])
 
 
+@pytest.mark.parametrize("samples", [0, 1, 9, 10, 11, 29, 1199, 1200, 1201, 5003])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_any_length_is_trimmed_and_called_by_every_family(name: str, samples: int) -> None:
+    config = parse_config(name, tomllib.loads(FAMILIES[name]))
+    caller = Basecaller(config, random_network(name, FAMILIES[name]), torch.device("cpu"))
+    (basecall,) = called(caller, made_read(samples, 5, config.sample_rate))
+    assert max(0, samples - 8010) <= basecall.samples <= max(0, samples - 10)
+    assert len(basecall.moves) == -(-basecall.samples // config.stride)
+    assert len(basecall.sequence) == len(basecall.qstring) == int(basecall.moves.sum())
+    assert set(basecall.sequence) <= set("ACGT")
+
+
 @given(order=st.permutations(range(6)))
 @settings(max_examples=10, deadline=None)
 def test_a_call_does_not_depend_on_the_order_of_arrival(order: list[int]) -> None:

@@ -25,7 +25,7 @@ def test_every_shipped_model_loads_under_its_name() -> None:
 
 
 def test_every_shipped_config_says_how_reads_are_trimmed_and_decoded() -> None:
-    """A silent one is trimmed and decoded as Dorado does: not as ours are trained, and their qualities fitted."""
+    """A silent one is trimmed and decoded as by Dorado: not as ours are trained and their Q fitted."""
     for name in names():
         said = tomllib.loads((ZOO / name / "config.toml").read_text())["basecaller"]
         assert {"trim", "beam_width"} <= said.keys()
