@@ -83,11 +83,12 @@ def test_a_wider_beam_is_no_worse_in_sum_and_any_better_than_the_best_path(make)
 
 
 @pytest.mark.parametrize(
-    ("make", "least_share"), [(random_scores, 0.4), (lifelike_scores, 0.9), (trained_scores, 0.9)]
+    ("make", "least_share"), [(random_scores, 0.4), (lifelike_scores, 0.9), (trained_scores, 0.8)]
 )
 def test_sequences_are_likelier_than_those_of_fast_ctc_decode(make, least_share: float) -> None:
-    """In sum at the same width, and, where scores are as a network's are, chunk by chunk as well; on noise,
-    where no sequence stands out, either search may be the luckier on one chunk."""
+    """In sum at the same width, and on most chunks where scores are a network's. Neither search is exact: on
+    noise, where no sequence stands out, and while the state that a chunk begins in is open, the peer, which
+    sums one sequence's states at once, may be the luckier."""
     if not find_spec("fast_ctc_decode"):
         missing("fast-ctc-decode")
     from fast_ctc_decode import crf_beam_search  # noqa: PLC0415
