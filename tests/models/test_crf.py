@@ -59,6 +59,26 @@ def test_posteriors_are_the_share_of_paths_through_each_transition(steps: int, k
     np.testing.assert_allclose(crf.posteriors(scores, BLANK), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("width", [4, 5])
+@pytest.mark.parametrize(("steps", "k"), [(4, 1), (3, 2)])
+def test_states_have_the_share_of_paths_and_the_weight_of_what_may_follow(
+    steps: int, k: int, width: int
+) -> None:
+    scores = random_scores(7, steps, k, width)
+    total = crf.log_partition(scores, BLANK)
+    shares = np.zeros((steps + 1, 4**k))
+    for score, visited, _ in enumerate_paths(scores, BLANK):
+        shares[np.arange(steps + 1), visited] += np.exp(score - total)
+    posterior, guide = crf.state_posteriors(scores, BLANK)
+    np.testing.assert_allclose(posterior, shares, atol=1e-5)
+    for t in range(steps):
+        follow = np.full(4**k, -np.inf)
+        for score, visited, _ in enumerate_paths(scores[t:], BLANK):
+            follow[visited[0]] = np.logaddexp(follow[visited[0]], score)
+        np.testing.assert_allclose(guide[t], follow - follow.max(), atol=1e-4)
+    assert (guide[steps] == 0.0).all()
+
+
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 4))
 @settings(max_examples=20, deadline=None)
 def test_best_path_beats_every_other(seed: int, steps: int) -> None:

@@ -35,6 +35,14 @@ def test_a_directory_loads_under_its_own_name(directory: Path) -> None:
     assert load(str(directory), "cpu").name == "mine"
 
 
+def test_models_load_is_the_way_in() -> None:
+    import models  # noqa: PLC0415
+
+    assert models.load is load
+    with pytest.raises(AttributeError, match="module 'models' has no attribute 'lode'"):
+        _ = models.lode
+
+
 def test_null_is_always_there() -> None:
     assert isinstance(load("null"), NullCaller)
 
