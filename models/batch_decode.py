@@ -4,6 +4,7 @@ The lattice of `models.crf`, its best path and the beam search of `models.beam`,
 operations a step, each over the batch. Scores are [N, T, S, 4 or 5]; what is told of a step is [N, T].
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -144,7 +145,7 @@ def _search(weights: Lattice, width: int, cut: float) -> tuple[Tensor, Tensor]:
         alive = first & (each > FAR / 2)
         ranks = torch.where(alive, summed + guide[t + 1].gather(1, to), FAR)
         ranks, chosen = ranks.topk(min(width, ranks.shape[1]), dim=-1)
-        alive = ranks >= ranks[:, :1] - torch.log(torch.tensor(cut))
+        alive = ranks >= ranks[:, :1] - math.log(cut)
         places, hashes = to.gather(1, chosen), new_hashes.gather(1, chosen)
         totals = torch.where(alive, summed.gather(1, chosen), FAR)
         # What was cut must not be taken for what was kept.

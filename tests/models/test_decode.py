@@ -1,5 +1,6 @@
 """A batch decoded as tensors is decoded as its chunks are, one by one: what a GPU does is what a CPU does."""
 
+import tomllib
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +15,7 @@ from models.decode import decode_batch, decode_chunk
 
 @pytest.fixture(scope="module")
 def config() -> ModelConfig:
-    import tomllib  # noqa: PLC0415
-
+    torch.set_num_threads(1)  # as a basecaller's: steps this small are slower on more
     return replace(parse_config("dna_r9.4.1", tomllib.loads(FLAT)), blank_score=1.5)
 
 
