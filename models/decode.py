@@ -5,7 +5,7 @@ quality is -10 log10(its error) * q_scale + q_bias, kept within 1 to 50; its err
 decoder is of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from models.config import ModelConfig
 
 SMALLEST = 1e-8
 """Added to posteriors before the logarithm: impossible steps stay finite."""
+MOST_CELLS = 1 << 28
+"""States of all steps of all chunks that are decoded at once on a device: about 4 GiB of its memory."""
 LEAST_ERROR = 1e-5
 """No base is surer than Q50."""
 
@@ -64,6 +66,11 @@ def decode_batch(scores: torch.Tensor, config: ModelConfig) -> Sequence[ChunkCal
     if config.state_len == 0:
         # Five numbers a step are no more than what is told of it.
         return [decode_chunk(chunk, config) for chunk in scores.cpu().numpy()]
+    chunks = max(1, MOST_CELLS // (scores.shape[1] * scores.shape[2]))
+    return [call for part in torch.split(scores, chunks) for call in _decode_lattices(part, config)]
+
+
+def _decode_lattices(scores: torch.Tensor, config: ModelConfig) -> Iterator[ChunkCall]:
     if config.beam_width:
         steps = batch_decode.best_sequence(scores, config.blank_score, config.beam_width)
     else:
@@ -72,7 +79,8 @@ def decode_batch(scores: torch.Tensor, config: ModelConfig) -> Sequence[ChunkCal
     phred = torch.where(steps.moves, phred.clamp(1.0, 50.0), 0.0)
     bases = torch.where(steps.moves, steps.path % 4, 0)
     told = (steps.moves.to(torch.uint8), bases.to(torch.uint8), phred)
-    return [ChunkCall(*call) for call in zip(*(part.cpu().numpy() for part in told), strict=True)]
+    for call in zip(*(part.cpu().numpy() for part in told), strict=True):
+        yield ChunkCall(*call)
 
 
 @njit(cache=True, nogil=True)

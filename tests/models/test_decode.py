@@ -9,6 +9,7 @@ import torch
 from model_directories import FLAT
 from sequence_scores import lifelike_scores, random_scores
 
+from models import batch_decode
 from models.config import ModelConfig, parse_config
 from models.decode import decode_batch, decode_chunk
 
@@ -32,6 +33,26 @@ def test_batches_are_decoded_as_their_chunks_are(
         np.testing.assert_array_equal(call.moves, alone.moves)
         np.testing.assert_array_equal(call.bases, alone.bases)
         np.testing.assert_allclose(call.phred, alone.phred, atol=2e-2)
+
+
+def test_a_batch_too_large_for_a_device_is_decoded_in_parts(
+    config: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = torch.from_numpy(np.stack([random_scores(seed, 40, 1) for seed in range(5)]))
+    whole = decode_batch(scores, config)
+    sizes: list[int] = []
+
+    def counted(part: torch.Tensor, blank: float) -> batch_decode.Lattice:
+        sizes.append(len(part))
+        return lattice(part, blank)
+
+    lattice = batch_decode.lattice
+    monkeypatch.setattr(batch_decode, "lattice", counted)
+    monkeypatch.setattr("models.decode.MOST_CELLS", 2 * 40 * 4)
+    for one, other in zip(decode_batch(scores, config), whole, strict=True):
+        np.testing.assert_array_equal(one.moves, other.moves)
+        np.testing.assert_allclose(one.phred, other.phred, atol=1e-4)
+    assert sizes == [2, 2, 1]
 
 
 @pytest.mark.parametrize("beam_width", [0, 8])
