@@ -1,0 +1,37 @@
+"""The compiled half of `models.native`, where this machine has one: built with the package, by any C++ compiler.
+
+What always holds: without it nothing is missing but speed.
+"""
+
+import ctypes
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+_POINTER, _INT, _FLOAT, _SIZE = ctypes.c_void_p, ctypes.c_int, ctypes.c_float, ctypes.c_size_t
+_SHAPE = (_INT, _FLOAT, _FLOAT)
+_ARGUMENTS = {
+    "native_convolution": (_POINTER, *[_INT] * 5, _POINTER, _POINTER, *_SHAPE, _POINTER, _POINTER),
+    "native_linear": (_POINTER, _SIZE, *[_INT] * 3, _POINTER, _POINTER, *_SHAPE, _POINTER, _SIZE),
+    "native_scores": (_POINTER, *[_INT] * 4, _POINTER, _POINTER, *_SHAPE, _FLOAT, _POINTER),
+    "native_lstm": (_POINTER, *[_INT] * 5, _POINTER, _POINTER, _POINTER, _POINTER),
+}
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """Return the compiled functions, or None where they were not built or this processor cannot run them."""
+    built = [
+        path for suffix in EXTENSION_SUFFIXES if (path := Path(__file__).with_name(f"_native{suffix}")).exists()
+    ]
+    if not built:
+        return None
+    # Not imported but opened: it knows nothing of Python, and is called without its lock.
+    loaded = ctypes.CDLL(str(built[0]))
+    loaded.native_supported.restype = _INT
+    if not loaded.native_supported():
+        return None
+    for name, arguments in _ARGUMENTS.items():
+        function = getattr(loaded, name)
+        function.argtypes, function.restype = arguments, None
+    return loaded
