@@ -18,6 +18,7 @@ from models.chunks import cut, stitch
 from models.config import ModelConfig
 from models.decode import decode_batch, decode_chunk
 from models.errors import SampleRateError
+from models.native.native import NativeNetwork, native
 from models.network import Network
 from models.scaling import scaled, strand_start
 from reads.read import Read
@@ -26,15 +27,20 @@ from reads.read import Read
 class Basecaller:
     """A trained network with the scaling, cutting and decoding that its config names; see `Caller`."""
 
-    def __init__(self, config: ModelConfig, network: Network, device: torch.device) -> None:
+    def __init__(
+        self, config: ModelConfig, network: Network, device: torch.device, *, precise: bool = False
+    ) -> None:
+        """Take a fused network; `precise` keeps to PyTorch's float32 on CPUs that know a faster way."""
         self.config = config
         self._network = network.to(device).eval()
         self._device = device
         # Recurrent steps are too small to share among cores: one single-threaded stream a core is faster,
         # and does not collapse when something else wants a core.
         self._streams = 1 if device.type != "cpu" else usable_cores()
+        self._native: NativeNetwork | None = None
         if device.type == "cpu":
             torch.set_num_threads(1)
+            self._native = None if precise else native(self._network)
         self._pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="basecall")
 
     @property
@@ -76,6 +82,10 @@ class Basecaller:
         if self._device.type != "cpu":
             return self._network(torch.from_numpy(batch)[:, None].to(self._device)).float()
         shares = np.array_split(batch, min(self._streams, len(batch)))
+        if self._native:
+            scores = self._native.scores(*batch.shape)
+            list(self._pool.map(self._native.score, shares, np.array_split(scores, len(shares))))
+            return torch.from_numpy(scores)
         return torch.cat(list(self._pool.map(self._score_share, shares)))
 
     @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""The compiled half of `models.native`, where this machine has one: built with the package, by any C++ compiler.
+"""The compiled half of `models.native`, where there is one: built with the package, by any C++ compiler.
 
 What always holds: without it nothing is missing but speed.
 """
@@ -20,10 +20,9 @@ _ARGUMENTS = {
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """Return the compiled functions, or None where they were not built or this processor cannot run them."""
-    built = [
-        path for suffix in EXTENSION_SUFFIXES if (path := Path(__file__).with_name(f"_native{suffix}")).exists()
-    ]
+    """Return the compiled functions, or None where they were not built or are not for this processor."""
+    paths = [Path(__file__).with_name(f"_native{suffix}") for suffix in EXTENSION_SUFFIXES]
+    built = [path for path in paths if path.exists()]
     if not built:
         return None
     # Not imported but opened: it knows nothing of Python, and is called without its lock.

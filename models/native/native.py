@@ -1,7 +1,7 @@
 """A recurrent network on `native.cpp`: the scores that PyTorch gives, several times faster.
 
-Scores differ from float32's by the rounding of weights, activations and states to bfloat16. A row's scores do not
-depend on its company. A `NativeNetwork` may run in many threads at once: each call is one core's work.
+Scores differ from float32's by the rounding of weights, activations and states to bfloat16. A row's scores do
+not depend on its company. A `NativeNetwork` may run in many threads at once: each call is one core's work.
 """
 
 import numpy as np

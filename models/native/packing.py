@@ -1,7 +1,7 @@
 """A recurrent network's layers, their weights laid out as `native.cpp` multiplies them. Pure.
 
-bfloat16 weights are [outputs / 16 / parts, inputs / 2, parts, 16, 2]: pairs of inputs innermost, four vectors of
-16 outputs side by side (the four gates of 16 units in an LSTM).
+bfloat16 weights are [outputs / 64, inputs / 2, 4, 16, 2]: pairs of inputs innermost, four vectors of 16
+outputs side by side (in an LSTM, the four gates of 16 units).
 """
 
 import math
@@ -39,8 +39,8 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedConvolution:
-    """A narrow one, of at most 16 outputs, has float32 weights [winlen, inputs, 16] and costs little; a wide one is
-    a product over windows, its weights bfloat16."""
+    """A narrow one, of at most 16 outputs, has float32 weights [winlen, inputs, 16] and costs little; a wide
+    one is a product over windows, its weights bfloat16."""
 
     weights: Array
     biases: Array
@@ -117,7 +117,7 @@ def pack(network: Network) -> PackedNetwork:
                 recurrent.append(_lstm(layer))
             case Linear() if recurrent:
                 recurrent.append(_linear(layer.linear, Shape(0, *bounds)))
-            case LinearCRFEncoder(permute=None) if recurrent and following is layers[-1] or layer is layers[-1]:
+            case LinearCRFEncoder(permute=None) if recurrent and layers[-1] in {layer, following}:
                 if layer.scale != 1.0 and bounds != (-math.inf, math.inf):
                     raise UnpackableError("a clamp after a factor")
                 shape = Shape(_activation(layer.activation), *bounds)
@@ -171,11 +171,12 @@ def _lstm(layer: LSTM) -> PackedLSTM:
     if units % LANES or inputs % 2:
         raise UnpackableError(f"an LSTM of {inputs} inputs and {units} units")
     factors = -LOG2_E * torch.tensor([1.0, 1.0, 2.0, 1.0]).repeat_interleave(units)
-    both = torch.cat([rnn.weight_ih_l0, rnn.weight_hh_l0], 1).detach() * factors[:, None]
+    weights = {name: value.detach() for name, value in rnn.named_parameters()}
+    both = torch.cat([weights["weight_ih_l0"], weights["weight_hh_l0"]], 1) * factors[:, None]
     # [gate, units / 16, 16, inputs] -> [units / 16, gate, 16, inputs]: the four gates of 16 units together.
     grouped = both.reshape(PARTS, units // LANES, LANES, -1).transpose(0, 1).reshape(4 * units, -1)
-    bias = rnn.bias_ih_l0 + rnn.bias_hh_l0 if rnn.bias else torch.zeros(4 * units)
-    scaled = (bias.detach() * factors).reshape(PARTS, units // LANES, LANES).transpose(0, 1)
+    bias = weights["bias_ih_l0"] + weights["bias_hh_l0"] if rnn.bias else torch.zeros(4 * units)
+    scaled = (bias * factors).reshape(PARTS, units // LANES, LANES).transpose(0, 1)
     biases = np.ascontiguousarray(scaled.numpy(), np.float32)
     return PackedLSTM(_pairs(grouped), biases, inputs, units, layer.reverse)
 
@@ -189,7 +190,7 @@ def _linear(linear: nn.Linear, shape: Shape, scale: float = 1.0) -> PackedLinear
 
 
 def _pairs(weights: Tensor) -> Array:
-    """[outputs, inputs] -> bfloat16 [outputs / 64, inputs / 2, 4, 16, 2], as uint16, outputs filled up to 64s."""
+    """[outputs, inputs] -> bfloat16 [outputs / 64, inputs / 2, 4, 16, 2], outputs filled up to 64s."""
     outputs, inputs = weights.shape
     if inputs % 2 or outputs % LANES:
         raise UnpackableError(f"a product of {inputs} inputs and {outputs} outputs")
