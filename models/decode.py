@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models import batch_decode, beam, crf, ctc
 from models.caller import ChunkCall
 from models.config import ModelConfig
+from models.native import decoding as native
 
 SMALLEST = 1e-8
 """Added to posteriors before the logarithm: impossible steps stay finite."""
@@ -50,14 +51,22 @@ def best_path(
 
     A base is as sure as the surest of its state's posteriors while it is the newest.
     """
+    _, states, width = scores.shape
+    find = native.best_path if native.can_decode(states, width) else reference_path
+    moves, path, held = find(scores, blank, SMALLEST)
+    return moves, path, _surest(moves, held)
+
+
+def reference_path(
+    scores: NDArray[np.float32], blank: float, smallest: float
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.float32]]:
+    """Return the moves, the states and the states' posteriors, all [T], of the path that maximises the sum of
+    log(posterior + smallest), on any machine."""
     steps, states, _ = scores.shape
     posterior = crf.posteriors(scores, blank)
-    moves = np.empty(steps, np.uint8)
-    path = np.empty(steps, np.int64)
-    surest = np.empty(steps, np.float32)
-    crf.best_path(np.log(posterior + np.float32(SMALLEST)), np.empty((steps, states), np.uint8), moves, path)
-    _surest(posterior, moves, path, surest)
-    return moves, path, surest
+    moves, path = np.empty(steps, np.uint8), np.empty(steps, np.int64)
+    crf.best_path(np.log(posterior + np.float32(smallest)), np.empty((steps, states), np.uint8), moves, path)
+    return moves, path, posterior[np.arange(steps), path].sum(axis=1)
 
 
 @torch.inference_mode()
@@ -84,15 +93,13 @@ def _decode_lattices(scores: torch.Tensor, config: ModelConfig) -> Iterator[Chun
 
 
 @njit(cache=True, nogil=True)
-def _surest(posterior, moves, path, surest):  # type: ignore[no-untyped-def]
-    """Fill surest [T]: at each move, the largest posterior of the path's state until the next move."""
-    steps = len(moves)
+def _surest(moves, held):  # type: ignore[no-untyped-def]
+    """Return, float32 [T], the largest of held [T] from each step until the next move."""
+    surest = np.empty(len(moves), np.float32)
     best = np.float32(0.0)
-    for t in range(steps - 1, -1, -1):
-        held = np.float32(0.0)
-        for j in range(5):
-            held += posterior[t, path[t], j]
-        best = max(best, held)
+    for t in range(len(moves) - 1, -1, -1):
+        best = max(best, held[t])
         surest[t] = best
         if moves[t]:
             best = np.float32(0.0)
+    return surest

@@ -14,6 +14,7 @@ _ARGUMENTS = {
     "native_convolution": (_POINTER, *[_INT] * 5, _POINTER, _POINTER, *_SHAPE, _POINTER, _POINTER),
     "native_linear": (_POINTER, _SIZE, *[_INT] * 3, _POINTER, _POINTER, *_SHAPE, _POINTER, _SIZE),
     "native_scores": (_POINTER, *[_INT] * 4, _POINTER, _POINTER, *_SHAPE, _FLOAT, _POINTER),
+    "native_best_path": (_POINTER, _INT, _INT, _FLOAT, _FLOAT, *[_POINTER] * 4),
     "native_lstm": (_POINTER, *[_INT] * 5, _POINTER, _POINTER, _POINTER, _POINTER),
 }
 
@@ -30,6 +31,7 @@ def library() -> ctypes.CDLL | None:
     loaded.native_supported.restype = _INT
     if not loaded.native_supported():
         return None
+    loaded.native_best_path_room.argtypes, loaded.native_best_path_room.restype = (_INT, _INT), _SIZE
     for name, arguments in _ARGUMENTS.items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, None

@@ -124,6 +124,55 @@ KERNEL_INLINE void linear_rows(const uint16_t* inputs, size_t step, int pairs, c
             sums[r][p] = _mm512_mul_ps(activate(sums[r][p], shape), _mm512_set1_ps(scale));
 }
 
+// Four vectors as a 4 x 4 matrix of single numbers in each quarter, transposed.
+KERNEL_INLINE void transpose_within(__m512 (&v)[4]) {
+    const __m512 a = _mm512_unpacklo_ps(v[0], v[1]), b = _mm512_unpackhi_ps(v[0], v[1]);
+    const __m512 c = _mm512_unpacklo_ps(v[2], v[3]), d = _mm512_unpackhi_ps(v[2], v[3]);
+    v[0] = _mm512_shuffle_ps(a, c, 0x44);
+    v[1] = _mm512_shuffle_ps(a, c, 0xee);
+    v[2] = _mm512_shuffle_ps(b, d, 0x44);
+    v[3] = _mm512_shuffle_ps(b, d, 0xee);
+}
+
+// Four vectors as a 4 x 4 matrix of quarters, transposed.
+KERNEL_INLINE void transpose_quarters(__m512 (&v)[4]) {
+    const __m512 a = _mm512_shuffle_f32x4(v[0], v[1], 0x44), b = _mm512_shuffle_f32x4(v[0], v[1], 0xee);
+    const __m512 c = _mm512_shuffle_f32x4(v[2], v[3], 0x44), d = _mm512_shuffle_f32x4(v[2], v[3], 0xee);
+    v[0] = _mm512_shuffle_f32x4(a, c, 0x88);
+    v[1] = _mm512_shuffle_f32x4(a, c, 0xdd);
+    v[2] = _mm512_shuffle_f32x4(b, d, 0x88);
+    v[3] = _mm512_shuffle_f32x4(b, d, 0xdd);
+}
+
+// The states that a move may come from stand a quarter of all states apart. In `by_source`, those four stand side by
+// side: state q + j * quarter at 4 q + j.
+KERNEL_INLINE void to_by_source(const float* states, int quarter, float* by_source) {
+    for (int q = 0; q < quarter; q += LANES) {
+        __m512 v[4];
+        for (int j = 0; j < 4; ++j) v[j] = _mm512_loadu_ps(states + j * quarter + q);
+        transpose_within(v);
+        transpose_quarters(v);
+        for (int m = 0; m < 4; ++m) _mm512_storeu_ps(by_source + 4 * q + m * LANES, v[m]);
+    }
+}
+
+KERNEL_INLINE void from_by_source(const float* by_source, int quarter, float scale, float* states) {
+    for (int q = 0; q < quarter; q += LANES) {
+        __m512 v[4];
+        for (int m = 0; m < 4; ++m)
+            v[m] = _mm512_mul_ps(_mm512_loadu_ps(by_source + 4 * q + m * LANES), _mm512_set1_ps(scale));
+        transpose_quarters(v);
+        transpose_within(v);
+        for (int j = 0; j < 4; ++j) _mm512_storeu_ps(states + j * quarter + q, v[j]);
+    }
+}
+
+KERNEL_INLINE __m512 four_times(const float* at) { return _mm512_broadcast_f32x4(_mm_loadu_ps(at)); }
+
+KERNEL_INLINE __m512 sum_of(const __m512 (&v)[4]) {
+    return _mm512_add_ps(_mm512_add_ps(v[0], v[1]), _mm512_add_ps(v[2], v[3]));
+}
+
 // Calls `body` with the rows in groups of ROWS and, at the end, of fewer.
 #define IN_ROWS(total, body)                            \
     {                                                   \
@@ -260,6 +309,136 @@ KERNEL void native_lstm(const uint16_t* x, int steps, int rows, int inputs, int 
             IN_ROWS(rows, BODY)
 #undef BODY
         }
+    }
+}
+
+// Floats of room that native_best_path needs.
+size_t native_best_path_room(int steps, int states) {
+    return static_cast<size_t>(steps) * states * 4 + static_cast<size_t>(steps + 1) * states +
+           static_cast<size_t>(steps) * 2 + static_cast<size_t>(states) * 8 + static_cast<size_t>(steps) * states / 4 + 64;
+}
+
+// The path of one chunk that maximises the product of its steps' posteriors, in the lattice of models/crf.py.
+// scores float32 [steps, states, 4], staying scores `blank`; states are a multiple of 64. Fills moves [steps], path
+// [steps] (the state after each step) and sure [steps] (the posterior of that state). `least` is added to posteriors.
+//
+// Forwards: alpha, as rescaled probabilities. Backwards, in one pass: beta, the posteriors, and for each state the
+// best way to the end; so that no posterior is ever stored, and the path is read off forwards.
+KERNEL void native_best_path(const float* scores, int steps, int states, float blank, float least, float* room,
+                             uint8_t* moves, int64_t* path, float* sure) {
+    const int quarter = states / 4;
+    float* weights = room;                                            // [steps, states, 4]
+    float* alphas = weights + static_cast<size_t>(steps) * states * 4;  // [steps + 1, states]
+    float* stays = alphas + static_cast<size_t>(steps + 1) * states;    // [steps]
+    float* norms = stays + steps;                                       // [steps]
+    float* beta = norms + steps;
+    float* best = beta + states;
+    float* alpha_by = best + states;
+    float* beta_by = alpha_by + states;
+    float* best_by = beta_by + states;
+    float* beta_next = best_by + states;
+    float* best_next = beta_next + states;
+    uint8_t* choices = reinterpret_cast<uint8_t*>(best_next + states);  // [steps, states], by source
+    const __m512i transposed = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+    const __m512i each_four_times = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+
+    for (int s = 0; s < states; ++s) alphas[s] = 1.0f / static_cast<float>(states);
+    for (int t = 0; t < steps; ++t) {
+        const float* now = scores + static_cast<size_t>(t) * states * 4;
+        float* w = weights + static_cast<size_t>(t) * states * 4;
+        const float* alpha = alphas + static_cast<size_t>(t) * states;
+        float* next = alphas + static_cast<size_t>(t + 1) * states;
+        __m512 top = _mm512_set1_ps(blank);
+        for (int k = 0; k < states * 4; k += LANES) top = _mm512_max_ps(top, _mm512_loadu_ps(now + k));
+        const float highest = _mm512_reduce_max_ps(top);
+        const __m512 offset = _mm512_set1_ps(-highest * LOG2_E);
+        const __m512 stay = exp2_ps(_mm512_fmadd_ps(_mm512_set1_ps(blank), _mm512_set1_ps(LOG2_E), offset));
+        stays[t] = _mm512_cvtss_f32(stay);
+        to_by_source(alpha, quarter, alpha_by);
+        __m512 total = _mm512_setzero_ps();
+        for (int s = 0; s < states; s += LANES) {
+            __m512 v[4];
+            for (int c = 0; c < 4; ++c) {
+                const int at = 4 * s + c * LANES;
+                const __m512 e = exp2_ps(_mm512_fmadd_ps(_mm512_loadu_ps(now + at), _mm512_set1_ps(LOG2_E), offset));
+                _mm512_storeu_ps(w + at, e);
+                v[c] = _mm512_mul_ps(e, four_times(alpha_by + s + 4 * c));
+            }
+            transpose_within(v);
+            const __m512 moved = _mm512_permutexvar_ps(transposed, sum_of(v));
+            const __m512 value = _mm512_fmadd_ps(_mm512_loadu_ps(alpha + s), stay, moved);
+            _mm512_storeu_ps(next + s, value);
+            total = _mm512_add_ps(total, value);
+        }
+        norms[t] = _mm512_reduce_add_ps(total);
+        const __m512 scale = _mm512_set1_ps(1.0f / norms[t]);
+        for (int s = 0; s < states; s += LANES)
+            _mm512_storeu_ps(next + s, _mm512_mul_ps(_mm512_loadu_ps(next + s), scale));
+    }
+
+    for (int s = 0; s < states; ++s) beta[s] = best[s] = 1.0f;
+    for (int t = steps - 1; t >= 0; --t) {
+        const float* w = weights + static_cast<size_t>(t) * states * 4;
+        float* after = alphas + static_cast<size_t>(t + 1) * states;
+        __m512 total = _mm512_setzero_ps();
+        for (int s = 0; s < states; s += LANES) {
+            // The posterior of each state after this step takes the place of alpha, which is not needed any more.
+            const __m512 both = _mm512_mul_ps(_mm512_loadu_ps(after + s), _mm512_loadu_ps(beta + s));
+            _mm512_storeu_ps(after + s, both);
+            total = _mm512_add_ps(total, both);
+        }
+        const float inverse = 1.0f / _mm512_reduce_add_ps(total);
+        for (int s = 0; s < states; s += LANES)
+            _mm512_storeu_ps(after + s, _mm512_mul_ps(_mm512_loadu_ps(after + s), _mm512_set1_ps(inverse)));
+        const __m512 scale = _mm512_set1_ps(inverse / norms[t]), stay = _mm512_set1_ps(stays[t]);
+        const __m512 floor = _mm512_set1_ps(least);
+        to_by_source(alphas + static_cast<size_t>(t) * states, quarter, alpha_by);
+        to_by_source(beta, quarter, beta_by);
+        to_by_source(best, quarter, best_by);
+        __m512 beta_top = _mm512_setzero_ps(), best_top = _mm512_setzero_ps();
+        for (int s = 0; s < states; s += LANES) {
+            __m512 v[4], m[4];
+            const __m512 betas = _mm512_loadu_ps(beta + s), bests = _mm512_loadu_ps(best + s);
+            __m512i index = each_four_times;
+            for (int c = 0; c < 4; ++c) {
+                v[c] = _mm512_mul_ps(_mm512_loadu_ps(w + 4 * s + c * LANES), _mm512_permutexvar_ps(index, betas));
+                const __m512 posterior = _mm512_mul_ps(_mm512_mul_ps(v[c], four_times(alpha_by + s + 4 * c)), scale);
+                m[c] = _mm512_mul_ps(_mm512_add_ps(posterior, floor), _mm512_permutexvar_ps(index, bests));
+                index = _mm512_add_epi32(index, _mm512_set1_epi32(4));
+            }
+            transpose_quarters(v);
+            transpose_quarters(m);
+            const __m512 stayed = _mm512_mul_ps(_mm512_loadu_ps(beta_by + s), stay);
+            const __m512 before = _mm512_add_ps(sum_of(v), stayed);
+            const __m512 posterior = _mm512_mul_ps(_mm512_mul_ps(stayed, _mm512_loadu_ps(alpha_by + s)), scale);
+            __m512 top = _mm512_mul_ps(_mm512_add_ps(posterior, floor), _mm512_loadu_ps(best_by + s));
+            __m512i choice = _mm512_setzero_si512();
+            for (int i = 0; i < 4; ++i) {
+                const __mmask16 better = _mm512_cmp_ps_mask(m[i], top, _CMP_GT_OQ);
+                top = _mm512_mask_mov_ps(top, better, m[i]);
+                choice = _mm512_mask_mov_epi32(choice, better, _mm512_set1_epi32(1 + i));
+            }
+            _mm512_storeu_ps(beta_next + s, before);
+            _mm512_storeu_ps(best_next + s, top);
+            beta_top = _mm512_max_ps(beta_top, before);
+            best_top = _mm512_max_ps(best_top, top);
+            _mm_storeu_si128(reinterpret_cast<__m128i*>(choices + static_cast<size_t>(t) * states + s),
+                             _mm512_cvtepi32_epi8(choice));
+        }
+        from_by_source(beta_next, quarter, 1.0f / _mm512_reduce_max_ps(beta_top), beta);
+        from_by_source(best_next, quarter, 1.0f / _mm512_reduce_max_ps(best_top), best);
+    }
+
+    int64_t state = 0;
+    for (int s = 1; s < states; ++s)
+        if (best[s] > best[state]) state = s;
+    for (int t = 0; t < steps; ++t) {
+        const int64_t source = 4 * (state % quarter);
+        const uint8_t choice = choices[static_cast<size_t>(t) * states + source + state / quarter];
+        moves[t] = choice > 0;
+        if (choice > 0) state = source + choice - 1;
+        path[t] = state;
+        sure[t] = alphas[static_cast<size_t>(t + 1) * states + state];
     }
 }
 
