@@ -23,6 +23,9 @@ from models.network import Network
 from models.scaling import scaled, strand_start
 from reads.read import Read
 
+ROWS_PER_STREAM = 4
+"""Chunks from which on a core's stream is near its full speed."""
+
 
 class Basecaller:
     """A trained network with the scaling, cutting and decoding that its config names; see `Caller`."""
@@ -61,7 +64,7 @@ class Basecaller:
     @property
     def batch_chunks(self) -> int:
         """The most chunks worth scoring at once."""
-        return self.config.batch_chunks
+        return max(self.config.batch_chunks, self._streams * ROWS_PER_STREAM)
 
     def chunk(self, read: Read) -> Chunks:
         """Normalise, trim and cut a read; SampleRateError where it was not sampled at the model's rate."""

@@ -32,17 +32,20 @@ def find(name_or_path: str) -> Path:
     )
 
 
-def load(name_or_path: str = DEFAULT, device: str = "auto") -> Caller:
+def load(name_or_path: str = DEFAULT, device: str = "auto", *, precise: bool = False) -> Caller:
     """Return the model of a shipped name, "null", or a model directory, ready on `device`.
 
-    `device` is auto (the first GPU, or else the CPU), cpu, or cuda:N. Raises UnknownModelError,
-    ModelFormatError, or ModelError where the device is not there.
+    `device` is auto (the first GPU, or else the CPU), cpu, or cuda:N. On processors that know a faster way
+    than float32, `precise` keeps to float32, whose calls are those of every other processor.
+
+    Raises UnknownModelError, ModelFormatError, or ModelError where the device is not there.
     """
     if name_or_path == NullCaller.name:
         return NullCaller()
     directory = find(name_or_path)
     config = load_config(directory)
-    return Basecaller(config, load_network(directory, config.layers), find_device(device))
+    network = load_network(directory, config.layers)
+    return Basecaller(config, network, find_device(device), precise=precise)
 
 
 def find_device(device: str) -> torch.device:

@@ -83,3 +83,17 @@ def test_another_sample_rate_is_refused_with_both_named(caller: Basecaller) -> N
     read = Read("fast", np.zeros(10, np.int16), Calibration(0, 1), 5000.0)
     with pytest.raises(SampleRateError, match=r"fast was sampled at 5000 Hz, model .* takes 4000 Hz"):
         list(call(caller, [read]))
+
+
+def test_the_fast_way_calls_what_float32_calls(caller: Basecaller, simulated: list[SimulatedRead]) -> None:
+    precise = load(device="cpu", precise=True)
+    for (_, fast), (_, exact) in zip(
+        call(caller, [s.read for s in simulated]), call(precise, [s.read for s in simulated]), strict=True
+    ):
+        assert identity(fast.sequence, exact.sequence) > 0.99
+
+
+def test_every_core_of_a_large_machine_gets_rows_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.basecaller.usable_cores", lambda: 100)
+    loaded = load(device="cpu")
+    assert loaded.batch_chunks >= 100 * 4
