@@ -1,8 +1,8 @@
 """Reads as an Arrow IPC stream, the body of many reads: one row a read, in record batches of any size.
 
     read_id      utf8            its name; not twice in a stream
-    signal       list<int16>     its samples, or
-                 binary          its samples as VBZ, in the form that pod5 keeps them (`lib_pod5.compress_signal`)
+    signal       list<int16>     its samples, or:
+                 binary          these as VBZ, in the form in which pod5 keeps them
     samples      int64           how many they are: needed for VBZ alone
     offset       double          pA = (sample + offset) * scale
     scale        double
@@ -48,7 +48,7 @@ def entries(path: Path, most_samples: int = MAX_SIGNAL_SAMPLES) -> Iterator[Entr
 
 
 def reads_to_stream(reads: Iterable[Read], *, vbz: bool = False, batch_reads: int = 100) -> bytes:
-    """Return reads as a stream, with `batch_reads` a record batch; the signal as VBZ where that is asked for."""
+    """Return reads as a stream, `batch_reads` in a record batch; the signal as VBZ where that is wanted."""
     arrow = import_module("pyarrow")
     schema = _schema(arrow, vbz=vbz)
     sink = arrow.BufferOutputStream()

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -68,7 +68,7 @@ class GuardedDecoder:
         """The process id of the decoder, while there is one."""
         return None if self._process is None else self._process.pid
 
-    def decode(self, path: Path, *, known_as: Path) -> Iterator[Read | ReadError | ReadFileError]:
+    def decode(self, path: Path, *, known_as: Path) -> Generator[Read | ReadError | ReadFileError]:
         """Yield what is in a file: its reads, and an exception for each read or rest of it that is lost.
 
         `known_as` is what those exceptions call the file.

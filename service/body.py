@@ -1,13 +1,18 @@
 """What a request still takes from its client once its head is there: its body, and the patience to wait."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import TypeVar
 
 from starlette.types import Receive
 
 from service.errors import ClientGoneError
+from service.job import Job
+
+MOST_AT_ONCE = 64
+"""How many jobs that have ended are handed on together, at most."""
 
 Outcome = TypeVar("Outcome")
 
@@ -53,6 +58,42 @@ async def outcome_or_gone(outcome: Future[Outcome], receive: Receive) -> Outcome
     finally:
         waited_for.cancel()
         gone.cancel()
+
+
+async def ended_or_gone(jobs: Sequence[Job], receive: Receive) -> AsyncGenerator[list[Job], None]:
+    """Yield every job once it has ended, those together that have ended meanwhile; whoever closes this before
+    cancels the rest.
+
+    Raises ClientGoneError where the client closes its connection first. The body must have been received.
+    """
+    ended: asyncio.Queue[Job | None] = asyncio.Queue()
+
+    def note(job: Job, outcome: asyncio.Future[object]) -> None:
+        # Asked for, or asyncio complains of an exception that nobody saw.
+        if not outcome.cancelled():
+            outcome.exception()
+        ended.put_nowait(job)
+
+    outcomes = [asyncio.wrap_future(job.outcome) for job in jobs]
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        outcome.add_done_callback(partial(note, job))
+    gone = asyncio.ensure_future(_gone(receive))
+    gone.add_done_callback(lambda _: ended.put_nowait(None))
+    left = len(jobs)
+    try:
+        while left:
+            together: list[Job] = []
+            while not together or (not ended.empty() and len(together) < MOST_AT_ONCE):
+                next_ended = await ended.get()
+                if next_ended is None:
+                    raise ClientGoneError
+                together.append(next_ended)
+            left -= len(together)
+            yield together
+    finally:
+        gone.cancel()
+        for outcome in outcomes:
+            outcome.cancel()
 
 
 async def _gone(receive: Receive) -> None:

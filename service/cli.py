@@ -38,6 +38,9 @@ def serve(
     max_read_samples: Annotated[
         int, _option("--max-read-samples", "The longest read, in samples.")
     ] = DEFAULTS.max_read_samples,
+    max_request_reads: Annotated[
+        int, _option("--max-request-reads", "Reads in one request.")
+    ] = DEFAULTS.max_request_reads,
     max_signal_mib: Annotated[
         int, _option("--max-signal-mib", "Memory for signal that is not answered yet, in MiB.")
     ] = DEFAULTS.max_signal_mib,
@@ -77,6 +80,7 @@ def serve(
             port=port,
             fds=tuple(fd or ()),
             max_read_samples=max_read_samples,
+            max_request_reads=max_request_reads,
             max_signal_mib=max_signal_mib,
             max_backlog_s=max_backlog_s,
             max_per_client=max_per_client,

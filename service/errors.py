@@ -53,15 +53,19 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         words = re.findall("[A-Z][a-z]+", type(self).__name__.removesuffix("Error"))
         return "urn:fiveways:problem:" + "-".join(words).lower()
 
-    def document(self, request_id: str) -> dict[str, str | int]:
-        """Return the problem document of RFC 9457."""
+    @property
+    def members(self) -> dict[str, str | int]:
+        """Return the members of the problem document, RFC 9457, that do not depend on the request."""
         return {
             "type": self.type_uri,
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
-            "request_id": request_id,
         }
+
+    def document(self, request_id: str) -> dict[str, str | int]:
+        """Return the whole problem document."""
+        return {**self.members, "request_id": request_id}
 
 
 class MalformedRequestError(Problem):

@@ -5,7 +5,7 @@ from typing import Any
 from reads import wire
 from service import errors
 from service.answers import FASTQ, JSON, SAM
-from service.exchange import PROBLEM_TYPE
+from service.dialect import PROBLEM_TYPE
 from service.job import Priority
 from service.request import HEADERS
 

@@ -14,8 +14,9 @@ from service.errors import (
     UnsupportedTypeError,
 )
 from service.job import Priority
+from service.settings import Settings
 
-BODY_TYPES = (wire.OCTET_STREAM, wire.JSON)
+BODY_TYPES = (wire.OCTET_STREAM, wire.JSON, *wire.SIGNATURES)
 JSON_BYTES = 8 * 2**20
 """The longest JSON body: it takes many times its size to understand."""
 HEADERS = {
@@ -43,18 +44,30 @@ class Wanted:
     within_s: float
     """Seconds from the request's head until its answer is of no use; infinite where there is no deadline."""
 
-    def check_bytes(self, body_bytes: int, max_read_samples: int) -> None:
+    @property
+    def has_many(self) -> bool:
+        """Return whether the body can have many reads, each of which says its own words."""
+        return self.body_type in wire.SIGNATURES
+
+    def samples(self, body_bytes: int) -> int:
+        """Return how many samples a body of `body_bytes` is taken to have, before it is understood."""
+        # Compressed signal takes about a byte a sample.
+        return body_bytes if self.has_many else body_bytes // wire.SAMPLE_BYTES
+
+    def check_bytes(self, body_bytes: int, settings: Settings) -> None:
         """Raise TooLargeError where a body of `body_bytes` is more than such a body may have."""
-        if self.body_type == wire.JSON and body_bytes > JSON_BYTES:
-            raise TooLargeError(
-                f"the body is longer than {JSON_BYTES} bytes, the most that JSON may have; "
-                f"send the signal as {wire.OCTET_STREAM}"
-            )
-        if self.body_type != wire.JSON and body_bytes > max_read_samples * wire.SAMPLE_BYTES:
-            raise TooLargeError(
-                f"the body is longer than {max_read_samples * wire.SAMPLE_BYTES} bytes; "
-                f"a read may have {max_read_samples} samples here"
-            )
+        most_bytes, why = self._most_bytes(settings)
+        if body_bytes > most_bytes:
+            raise TooLargeError(f"the body is longer than {most_bytes} bytes; {why}")
+
+    def _most_bytes(self, settings: Settings) -> tuple[int, str]:
+        if self.body_type == wire.JSON:
+            return JSON_BYTES, f"that is the most for JSON: send the signal as {wire.OCTET_STREAM}"
+        if self.has_many:
+            samples = settings.max_request_samples
+            return samples * wire.SAMPLE_BYTES, f"a request may have {samples} samples here: send fewer reads"
+        samples = settings.max_read_samples
+        return samples * wire.SAMPLE_BYTES, f"a read may have {samples} samples here"
 
 
 def parse_request(query: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Wanted:
@@ -67,6 +80,10 @@ def parse_request(query: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Wante
     except wire.WireError as error:
         raise as_problem(error) from error
     body_type = _body_type(fields)
+    if body_type in wire.SIGNATURES and (said := [word for word in words if word != "model"]):
+        raise MalformedRequestError(
+            f"{', '.join(said)} given for a body of many reads; each says its own, in the body"
+        )
     return Wanted(
         model=model,
         words=read_words,
@@ -113,7 +130,7 @@ def _body_type(fields: dict[str, str]) -> str:
     body_type = fields.get("content-type", wire.OCTET_STREAM).partition(";")[0].strip().lower()
     if body_type not in BODY_TYPES:
         raise UnsupportedTypeError(
-            f"the body is said to be {body_type[:100]!r}; send {' or '.join(BODY_TYPES)} "
+            f"the body is said to be {body_type[:100]!r}; send {', '.join(BODY_TYPES)} "
             f"(curl: -H 'Content-Type: {wire.OCTET_STREAM}')"
         )
     return body_type

@@ -20,6 +20,7 @@ from service.metrics import Metrics
 from service.served import ServedModel
 from service.settings import Settings
 from service.tokens import Tokens
+from service.unpacker import Unpacker
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +45,14 @@ class Service:
         self._load = load
         self.background = ThreadPoolExecutor(1, thread_name_prefix="background")
         """For what would hold up the event loop; one at a time, so that memory for it is needed once."""
+        self.unpacker = Unpacker(settings)
         self._stack = ExitStack()
         self._stopping = False
         self._unproven: ServedModel | None = None
 
     def __enter__(self) -> Self:
         self._stack.callback(self.background.shutdown, wait=False, cancel_futures=True)
+        self._stack.enter_context(self.unpacker)
         return self
 
     def __exit__(

@@ -31,6 +31,8 @@ class Settings:
     fds: tuple[int, ...] = ()
     """Listening sockets inherited from the parent; with any, `host` and `port` are not listened on."""
     max_read_samples: int = 10_000_000
+    max_request_reads: int = 4000
+    """Reads in one request: as many as sequencers write into one file."""
     max_signal_mib: int = 512
     """Memory for signal that is admitted and not yet answered."""
     max_backlog_s: float = 120.0
@@ -54,6 +56,7 @@ class Settings:
         for name, low, high in (
             ("port", 0, 65535),
             ("max_read_samples", 1, 2**31 - 1),
+            ("max_request_reads", 1, 2**20),
             ("max_signal_mib", 1, 2**20),
             ("max_backlog_s", 0.001, math.inf),
             ("max_per_client", 1, 2**31 - 1),
@@ -88,6 +91,11 @@ class Settings:
     def max_signal_samples(self) -> int:
         """Return how many samples `max_signal_mib` holds."""
         return self.max_signal_mib * 2**20 // SIGNAL_BYTES_PER_SAMPLE
+
+    @property
+    def max_request_samples(self) -> int:
+        """Return how many samples all reads of one request may have: half of what there is memory for."""
+        return self.max_signal_samples // 2
 
 
 def flag(name: str) -> str:

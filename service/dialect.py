@@ -1,0 +1,34 @@
+"""The two ways in which this service is spoken to: our own v1, and the Open Inference Protocol, v2. Pure.
+
+A dialect is how a request is read before its body is there, and how it is refused.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+from starlette.types import Scope
+
+from service.errors import Problem
+from service.request import Wanted, parse_request
+
+PROBLEM_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How to read what a request wants, which raises Problem; and a refusal's media type and body."""
+
+    parse: Callable[[Scope], Wanted]
+    problem: Callable[[Problem, str], tuple[str, bytes]]
+
+
+def _parse_v1(scope: Scope) -> Wanted:
+    return parse_request(scope["query_string"], scope["headers"])
+
+
+def _problem_document(problem: Problem, request_id: str) -> tuple[str, bytes]:
+    return PROBLEM_TYPE, orjson.dumps(problem.document(request_id))
+
+
+V1 = Dialect(_parse_v1, _problem_document)
