@@ -96,7 +96,7 @@ def read_from_json(body: bytes | bytearray | memoryview) -> tuple[Signal, ReadWo
         raise MalformedError(f"the body is not JSON: {error}") from error
     if not isinstance(read, dict) or "signal" not in read:
         raise MalformedError('the body is not an object with a signal, such as {"signal": [512, 498, 530]}')
-    signal = _signal(read.pop("signal"))
+    signal = signal_from_list(read.pop("signal"))
     for word in read:
         if word not in ReadWords.__slots__:
             raise MalformedError(f"{word!r} is none of signal, {', '.join(ReadWords.__slots__)}")
@@ -119,7 +119,8 @@ def check_signature(body_type: str, body: bytes | bytearray | memoryview) -> Non
         )
 
 
-def _signal(samples: Any) -> Signal:
+def signal_from_list(samples: Any) -> Signal:
+    """Return a list of numbers, as JSON has it, as int16 [samples]. Raises WireError."""
     if not isinstance(samples, list) or not samples:
         raise MalformedError("signal is not a list of at least one sample")
     # A list of anything but integers would be converted, or become an array of objects, without a word.

@@ -24,9 +24,10 @@ from reads.read import Read
 from service.admission import Ticket
 from service.answers import FORMS_OF_MANY, Answer, Record, Refusal
 from service.body import ended_or_gone, outcome_or_gone, receive_body
-from service.dialect import PROBLEM_TYPE, V1, Dialect
+from service.dialect import PROBLEM_TYPE, V1, V2, Dialect
 from service.errors import ClientGoneError, InternalError, Problem, SlowUploadError
 from service.exchange import Exchange
+from service.inference import VERSION
 from service.job import Job
 from service.openapi import basecall_path
 from service.request import Wanted
@@ -36,6 +37,7 @@ from service.status import status_routes
 from service.stream import AnswerStream
 from service.tracing import begin_trace
 from service.understand import understand, unpack
+from service.v2 import failure, v2_routes
 
 logger = logging.getLogger(__name__)
 
@@ -232,8 +234,13 @@ def create_app(service: Service) -> FastAPI:
         version=version("fiveways"),
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    app.router.routes.append(Route("/v1/basecall", Basecalls(service, V1), methods=["POST"]))
+    app.router.routes += [
+        Route("/v1/basecall", Basecalls(service, V1), methods=["POST"]),
+        Route("/v2/models/{model}/infer", Basecalls(service, V2), methods=["POST"]),
+        Route(f"/v2/models/{{model}}/versions/{VERSION}/infer", Basecalls(service, V2), methods=["POST"]),
+    ]
     app.include_router(status_routes(service))
+    app.include_router(v2_routes(service))
     app.add_exception_handler(HTTPException, _refusal)
     described = app.openapi
 
@@ -251,10 +258,13 @@ async def _refusal(request: Request, error: Exception) -> Response:
     """Answer what has no route, or not that method, with a problem document as well."""
     if not isinstance(error, HTTPException):
         raise error
+    detail = f"{request.method} {request.url.path} is not served here; /docs lists what is"
+    if request.url.path.startswith("/v2"):
+        return failure(error.status_code, detail)
     document = {
         "type": "about:blank",
         "title": HTTPStatus(error.status_code).phrase,
         "status": error.status_code,
-        "detail": f"{request.method} {request.url.path} is not served here; /docs lists what is",
+        "detail": detail,
     }
     return JSONResponse(document, error.status_code, error.headers, PROBLEM_TYPE)

@@ -10,7 +10,8 @@ import orjson
 from starlette.types import Scope
 
 from service.errors import Problem
-from service.request import Wanted, parse_request
+from service.inference import JSON
+from service.request import Wanted, parse_inference, parse_request
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -31,4 +32,13 @@ def _problem_document(problem: Problem, request_id: str) -> tuple[str, bytes]:
     return PROBLEM_TYPE, orjson.dumps(problem.document(request_id))
 
 
+def _parse_v2(scope: Scope) -> Wanted:
+    return parse_inference(scope["path_params"]["model"], scope["headers"])
+
+
+def _error(problem: Problem, _: str) -> tuple[str, bytes]:
+    return JSON, orjson.dumps({"error": problem.detail})
+
+
 V1 = Dialect(_parse_v1, _problem_document)
+V2 = Dialect(_parse_v2, _error)

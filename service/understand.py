@@ -1,13 +1,15 @@
 """A body to the reads in it, and the form in which they are to be answered."""
 
 from dataclasses import asdict
+from functools import partial
 from typing import Protocol
 
 from reads import wire
 from reads.read import Calibration, Read, Signal
 from service.answers import FORMS, Answer, Refusal
 from service.errors import ImpossibleRequestError, MalformedRequestError
-from service.request import Wanted, as_problem
+from service.inference import understand_inference
+from service.request import INFERENCE, Wanted, as_problem
 from service.served import ServedModel
 from service.service import Service
 from service.unpacker import Grow, Unpacked
@@ -32,19 +34,25 @@ async def understand(
 ) -> tuple[Read, WholeForm]:
     """Return the read of a body of one, called `name` where it says no other, and the form that its call is
     wanted in. Raises Problem."""
-    form = FORMS[wanted.answer_type]
+    form: WholeForm = FORMS[wanted.answer_type]
     words = wanted.words
+    json_bytes = len(body) if wanted.json_bytes is None else wanted.json_bytes
     try:
-        if wanted.body_type == wire.JSON:
-            large = len(body) > LARGE_JSON_BYTES
+        if wanted.body_type == wire.OCTET_STREAM:
+            signal = wire.signal_from_bytes(body)
+        elif wanted.body_type == INFERENCE:
+            read_inference = partial(understand_inference, json_bytes=wanted.json_bytes)
+            signal, words, form = await service.run(
+                read_inference, body, in_background=json_bytes > LARGE_JSON_BYTES
+            )
+        else:
+            large = json_bytes > LARGE_JSON_BYTES
             signal, said = await service.run(wire.read_from_json, body, in_background=large)
             words = _joined(words, said)
-            if said.sample_rate is not None:
-                model.check_sample_rate(said.sample_rate)
-        else:
-            signal = wire.signal_from_bytes(body)
     except wire.WireError as error:
         raise as_problem(error) from error
+    if wanted.body_type != wire.OCTET_STREAM and words.sample_rate is not None:
+        model.check_sample_rate(words.sample_rate)
     return _read(name, words, signal, model), form
 
 
