@@ -16,6 +16,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -29,7 +30,7 @@ from service.errors import ClientGoneError, InternalError, Problem, SlowUploadEr
 from service.exchange import Exchange
 from service.inference import VERSION
 from service.job import Job
-from service.openapi import basecall_path
+from service.openapi import document
 from service.request import Wanted
 from service.served import ServedModel
 from service.service import Service
@@ -228,7 +229,8 @@ def _stages(job: Job, queued_s: float) -> dict[str, float]:
 
 def create_app(service: Service) -> FastAPI:
     """Return the application of `service`."""
-    app = FastAPI(
+    app = FastAPIOffline(
+        redoc_url=None,
         title="fiveways",
         summary="Nanopore basecalling over HTTP",
         version=version("fiveways"),
@@ -245,9 +247,7 @@ def create_app(service: Service) -> FastAPI:
     described = app.openapi
 
     def openapi() -> dict[str, Any]:
-        document = described()
-        document["paths"]["/v1/basecall"] = basecall_path()
-        return document
+        return document(described())
 
     # As FastAPI's documentation has it.
     app.openapi = openapi  # type: ignore[method-assign]
@@ -261,10 +261,10 @@ async def _refusal(request: Request, error: Exception) -> Response:
     detail = f"{request.method} {request.url.path} is not served here; /docs lists what is"
     if request.url.path.startswith("/v2"):
         return failure(error.status_code, detail)
-    document = {
+    problem = {
         "type": "about:blank",
         "title": HTTPStatus(error.status_code).phrase,
         "status": error.status_code,
         "detail": detail,
     }
-    return JSONResponse(document, error.status_code, error.headers, PROBLEM_TYPE)
+    return JSONResponse(problem, error.status_code, error.headers, PROBLEM_TYPE)
