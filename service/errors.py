@@ -9,6 +9,7 @@ Problem (an answer in the form of RFC 9457; the detail says what is wrong and wh
 ├── TooLargeError           413
 ├── UnsupportedTypeError    415
 ├── ImpossibleRequestError  422
+├── LongHeadError           431
 ├── EngineError             500
 ├── InternalError           500
 └── BusyError               the same request can succeed later: carries Retry-After
@@ -124,6 +125,17 @@ class ImpossibleRequestError(Problem):
     """Well-formed, and cannot be called."""
 
     status, title = 422, "The request cannot be called"
+
+
+class LongHeadError(Problem):
+    """A request's first line and headers that are longer than they may be."""
+
+    status, title = 431, "The request's head is too long"
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """Say that the rest of it is not read."""
+        return [("connection", "close")]
 
 
 class EngineError(Problem):
