@@ -25,10 +25,9 @@ from reads.read import Read
 from service.admission import Ticket
 from service.answers import FORMS_OF_MANY, Answer, Record, Refusal
 from service.body import ended_or_gone, outcome_or_gone, receive_body
-from service.dialect import PROBLEM_TYPE, V1, V2, Dialect
+from service.dialect import PROBLEM_TYPE, V1, V2, VERSIONED_ROUTE, Dialect
 from service.errors import ClientGoneError, InternalError, Problem, SlowUploadError
 from service.exchange import Exchange
-from service.inference import VERSION
 from service.job import Job
 from service.openapi import document
 from service.request import Wanted
@@ -36,7 +35,6 @@ from service.served import ServedModel
 from service.service import Service
 from service.status import status_routes
 from service.stream import AnswerStream
-from service.tracing import begin_trace
 from service.understand import understand, unpack
 from service.v2 import failure, v2_routes
 
@@ -58,8 +56,9 @@ class Basecalls:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         headers = dict(scope["headers"])
-        trace = begin_trace(headers.get(b"traceparent", b"").decode("latin-1"))
-        exchange = Exchange(trace, self._dialect)
+        traceparent = headers.get(b"traceparent", b"").decode("latin-1")
+        span = self._service.begin_span(traceparent, self._dialect.route)
+        exchange = Exchange(span.trace, self._dialect)
         status = 200
         try:
             await self._basecall(exchange, scope, receive, send)
@@ -72,6 +71,7 @@ class Basecalls:
             status = InternalError.status
             logger.exception("request failed", extra={"request_id": exchange.trace.trace_id})
             await exchange.refuse(send, InternalError("this should not happen; the log says what did"))
+        span.end(status=status, model=exchange.model, stage_s=exchange.stage_s)
         self._count(exchange, status)
 
     async def _basecall(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
@@ -183,13 +183,14 @@ class Admitted:
             del unpacked, jobs
             async for ended in ending:
                 records, refusals = refusals + [_record(model.name, job) for job in ended], []
-                answers = [record for record in records if isinstance(record, Answer)]
-                large = sum(len(answer.call.sequence) for answer in answers) > LARGE_BASES
-                content = await service.run(form.records, records, in_background=large)
-                exchange.stage_s |= _stages(ended[0], queued_s)
+                bases = sum(len(record.call.sequence) for record in records if isinstance(record, Answer))
+                content = await service.run(form.records, records, in_background=bases > LARGE_BASES)
+                if not exchange.refuse_rest:
+                    exchange.stage_s |= _stages(ended[0], queued_s)
                 await stream.add(records, content)
-                for answer in answers:
-                    self._count(answer, exchange.timing_s)
+                for job, record in zip(ended, records[-len(ended) :], strict=True):
+                    if isinstance(record, Answer):
+                        self._count(record, exchange.timing_s | _stages(job, queued_s))
                 left_samples -= sum(job.cost_samples for job in ended)
                 self._resize(left_samples)
         await stream.end()
@@ -237,9 +238,8 @@ def create_app(service: Service) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     app.router.routes += [
-        Route("/v1/basecall", Basecalls(service, V1), methods=["POST"]),
-        Route("/v2/models/{model}/infer", Basecalls(service, V2), methods=["POST"]),
-        Route(f"/v2/models/{{model}}/versions/{VERSION}/infer", Basecalls(service, V2), methods=["POST"]),
+        Route(route, Basecalls(service, dialect), methods=["POST"])
+        for route, dialect in ((V1.route, V1), (V2.route, V2), (VERSIONED_ROUTE, V2))
     ]
     app.include_router(status_routes(service))
     app.include_router(v2_routes(service))

@@ -10,7 +10,7 @@ import orjson
 from starlette.types import Scope
 
 from service.errors import Problem
-from service.inference import JSON
+from service.inference import JSON, VERSION
 from service.request import Wanted, parse_inference, parse_request
 
 PROBLEM_TYPE = "application/problem+json"
@@ -18,8 +18,10 @@ PROBLEM_TYPE = "application/problem+json"
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How to read what a request wants, which raises Problem; and a refusal's media type and body."""
+    """Where it is spoken; how to read what a request wants, which raises Problem; and the media type and the
+    body of a refusal."""
 
+    route: str
     parse: Callable[[Scope], Wanted]
     problem: Callable[[Problem, str], tuple[str, bytes]]
 
@@ -40,5 +42,7 @@ def _error(problem: Problem, _: str) -> tuple[str, bytes]:
     return JSON, orjson.dumps({"error": problem.detail})
 
 
-V1 = Dialect(_parse_v1, _problem_document)
-V2 = Dialect(_parse_v2, _error)
+V1 = Dialect("/v1/basecall", _parse_v1, _problem_document)
+V2 = Dialect("/v2/models/{model}/infer", _parse_v2, _error)
+VERSIONED_ROUTE = f"/v2/models/{{model}}/versions/{VERSION}/infer"
+"""The second route of V2."""

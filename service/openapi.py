@@ -5,8 +5,7 @@ from typing import Any
 from reads import wire
 from service import errors
 from service.answers import ARROW, FASTQ, JSON, NDJSON, SAM
-from service.dialect import PROBLEM_TYPE
-from service.inference import VERSION
+from service.dialect import PROBLEM_TYPE, V1, V2, VERSIONED_ROUTE
 from service.inference_openapi import inference_path, wishes
 from service.request import HEADERS
 
@@ -107,9 +106,9 @@ PROBLEM = {
 def document(described: dict[str, Any]) -> dict[str, Any]:
     """Return what FastAPI found out by itself, with what it cannot see."""
     described["paths"] |= {
-        "/v1/basecall": _basecall_path(),
-        "/v2/models/{model}/infer": inference_path("infer"),
-        f"/v2/models/{{model}}/versions/{VERSION}/infer": inference_path("infer_version"),
+        V1.route: _basecall_path(),
+        V2.route: inference_path("infer"),
+        VERSIONED_ROUTE: inference_path("infer_version"),
     }
     described.setdefault("components", {})["securitySchemes"] = {
         "token": {

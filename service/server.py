@@ -6,6 +6,7 @@ that those who have not heard of it yet are told.
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import ssl
@@ -22,6 +23,7 @@ from service.errors import EngineError
 from service.lifecycle import Phase
 from service.service import Load, Service
 from service.settings import Settings
+from service.spans import TracesError, traces
 from service.tls import server_context
 
 logger = logging.getLogger(__name__)
@@ -85,7 +87,11 @@ def run(settings: Settings, load: Load, ready: Callable[[str, Sequence[str]], No
     """
     with ExitStack() as stack:
         listeners = [stack.enter_context(listener) for listener in listen(settings)]
-        server = SignalledServer(stack.enter_context(Service(settings, load)))
+        try:
+            begin_span = stack.enter_context(traces(os.environ))
+        except TracesError as error:
+            raise ServeError(str(error), USED_WRONGLY) from error
+        server = SignalledServer(stack.enter_context(Service(settings, load, begin_span)))
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             return runner.run(server.live(listeners, ready))
 

@@ -20,6 +20,7 @@ from service.metrics import Metrics
 from service.served import ServedModel
 from service.settings import Settings
 from service.tokens import Tokens
+from service.tracing import Begin, begin_untraced
 from service.unpacker import Unpacker
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ Load = Callable[[str, str], Caller]
 class Service:
     """A context manager: the engines of its models work inside it. Not ready before `load_models`."""
 
-    def __init__(self, settings: Settings, load: Load) -> None:
+    def __init__(self, settings: Settings, load: Load, begin_span: Begin = begin_untraced) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.admission = Admission(settings)
@@ -42,6 +43,7 @@ class Service:
         self.tokens = Tokens(settings.tokens) if settings.tokens else None
         self.models: dict[str, ServedModel] = {}
         """By name, the default first."""
+        self.begin_span = begin_span
         self._load = load
         self.background = ThreadPoolExecutor(1, thread_name_prefix="background")
         """For what would hold up the event loop; one at a time, so that memory for it is needed once."""
