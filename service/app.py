@@ -179,8 +179,8 @@ class Admitted:
         jobs = [self._submit(read) for read in unpacked.reads]
         refusals: list[Record] = [*unpacked.refusals]
         async with aclosing(ended_or_gone(jobs, self.receive)) as ending:
-            # From here on, only the jobs know the reads, and let go of those that were answered.
-            del unpacked, jobs
+            # From here on, only the jobs that are still to be called know their reads.
+            del unpacked
             async for ended in ending:
                 records, refusals = refusals + [_record(model.name, job) for job in ended], []
                 bases = sum(len(record.call.sequence) for record in records if isinstance(record, Answer))

@@ -1,13 +1,14 @@
 """What a request still takes from its client once its head is there: its body, and the patience to wait."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import TypeVar
 
 from starlette.types import Receive
 
+from models.basecall import Basecall
 from service.errors import ClientGoneError
 from service.job import Job
 
@@ -60,40 +61,52 @@ async def outcome_or_gone(outcome: Future[Outcome], receive: Receive) -> Outcome
         gone.cancel()
 
 
-async def ended_or_gone(jobs: Sequence[Job], receive: Receive) -> AsyncGenerator[list[Job], None]:
+async def ended_or_gone(jobs: list[Job], receive: Receive) -> AsyncGenerator[list[Job], None]:
     """Yield every job once it has ended, those together that have ended meanwhile; whoever closes this before
-    cancels the rest.
+    cancels the rest. `jobs` is empty from the start on.
 
     Raises ClientGoneError where the client closes its connection first. The body must have been received.
     """
     ended: asyncio.Queue[Job | None] = asyncio.Queue()
+    outcomes: set[asyncio.Future[Basecall]] = set()
 
-    def note(job: Job, outcome: asyncio.Future[object]) -> None:
+    def watch(job: Job) -> None:
+        outcome = asyncio.wrap_future(job.outcome)
+        outcomes.add(outcome)
+        outcome.add_done_callback(partial(note, job))
+
+    def note(job: Job, outcome: asyncio.Future[Basecall]) -> None:
+        outcomes.discard(outcome)
         # Asked for, or asyncio complains of an exception that nobody saw.
         if not outcome.cancelled():
             outcome.exception()
         ended.put_nowait(job)
 
-    outcomes = [asyncio.wrap_future(job.outcome) for job in jobs]
-    for job, outcome in zip(jobs, outcomes, strict=True):
-        outcome.add_done_callback(partial(note, job))
+    left = len(jobs)
+    while jobs:
+        watch(jobs.pop())
     gone = asyncio.ensure_future(_gone(receive))
     gone.add_done_callback(lambda _: ended.put_nowait(None))
-    left = len(jobs)
     try:
         while left:
             together: list[Job] = []
             while not together or (not ended.empty() and len(together) < MOST_AT_ONCE):
-                next_ended = await ended.get()
-                if next_ended is None:
-                    raise ClientGoneError
-                together.append(next_ended)
+                together.append(await _next(ended))
             left -= len(together)
             yield together
+            # Whoever got them knows them alone, so that they go when they are answered.
+            del together
     finally:
         gone.cancel()
-        for outcome in outcomes:
+        for outcome in list(outcomes):
             outcome.cancel()
+
+
+async def _next(ended: asyncio.Queue[Job | None]) -> Job:
+    job = await ended.get()
+    if job is None:
+        raise ClientGoneError
+    return job
 
 
 async def _gone(receive: Receive) -> None:

@@ -33,8 +33,10 @@ DECODE_S = 60.0
 """How long the decoding of one body may take."""
 STALL_S = 30.0
 """How long a decoder may say nothing: a good one takes milliseconds a read, and a second to start."""
-DECODER_BYTES = 1 << 30
-"""Memory that a decoder may take beyond its libraries: what damage asks for is refused by the system."""
+DECODER_BYTES = 256 << 20
+"""Memory that a decoder may take beyond its libraries, and beyond SAMPLE_BYTES for each sample of the longest
+read: what damage asks for is refused by the system."""
+SAMPLE_BYTES = 8
 GROW_SAMPLES = 1_000_000
 """Samples after which more memory is asked for."""
 GROW_S = 30.0
@@ -63,7 +65,8 @@ class Unpacker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        limits = Limits(settings.max_read_samples, DECODER_BYTES)
+        memory_bytes = DECODER_BYTES + SAMPLE_BYTES * settings.max_read_samples
+        limits = Limits(settings.max_read_samples, memory_bytes)
         self._decoders = [GuardedDecoder(stall_s=STALL_S, limits=limits) for _ in range(DECODERS)]
         self._idle: queue.SimpleQueue[GuardedDecoder] = queue.SimpleQueue()
         self._workers = ThreadPoolExecutor(DECODERS, thread_name_prefix="unpacker")
