@@ -197,7 +197,7 @@ def test_https_ends_at_the_gateway_and_waits_longer_than_the_service_may(site: A
 def test_health_and_metrics_are_not_routed_from_outside(site: Any) -> None:
     (rule,) = site("tls").one("HTTPRoute")["spec"]["rules"]
     paths = {match["path"]["value"] for match in rule["matches"]}
-    assert paths == {"/v1", "/docs", "/openapi.json"}
+    assert paths == {"/v1", "/v2", "/docs", "/static-offline-docs", "/openapi.json"}
 
 
 @pytest.mark.parametrize("source", ["configmap", "pvc", "image"])
