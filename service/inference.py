@@ -5,12 +5,13 @@ OUTPUTS, those that are asked for or all. https://github.com/kserve/open-inferen
 """
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from reads import wire
 from reads.read import Signal
@@ -33,7 +34,7 @@ class Output:
     name: str
     datatype: str
     length: int
-    elements: Callable[[Answer], Sequence[Any]]
+    elements: Callable[[Answer], list[Any] | NDArray[np.uint8]]
 
     def binary(self, answer: Answer) -> bytes:
         """Return the elements as the binary extension has them."""
@@ -50,7 +51,7 @@ OUTPUTS = {
         Output("SEQUENCE", "BYTES", 1, lambda answer: [answer.call.sequence]),
         Output("QSTRING", "BYTES", 1, lambda answer: [answer.call.qstring]),
         Output("MEAN_Q", "FP32", 1, lambda answer: [answer.call.mean_q]),
-        Output("MOVES", "UINT8", -1, lambda answer: answer.call.moves.tolist()),
+        Output("MOVES", "UINT8", -1, lambda answer: answer.call.moves),
     )
 }
 
@@ -73,15 +74,16 @@ class InferenceForm:
         content: list[bytes] = []
         for name, binary in self.outputs.items():
             output = OUTPUTS[name]
-            count = output.length if output.length > 0 else len(output.elements(answer))
-            tensor = {"name": name, "datatype": output.datatype, "shape": [count]}
+            shape = [len(output.elements(answer))]
+            tensor = {"name": name, "datatype": output.datatype, "shape": shape}
             if binary:
                 content.append(output.binary(answer))
                 tensors.append(tensor | {"parameters": {"binary_data_size": len(content[-1])}})
             else:
-                tensors.append(tensor | {"data": list(output.elements(answer))})
+                tensors.append(tensor | {"data": output.elements(answer)})
         said = {"model_name": answer.model, "model_version": VERSION, "outputs": tensors}
-        text = orjson.dumps(said | ({"id": self.request_id} if self.request_id else {}))
+        said |= {"id": self.request_id} if self.request_id else {}
+        text = orjson.dumps(said, option=orjson.OPT_SERIALIZE_NUMPY)
         more = [(JSON_LENGTH, str(len(text)))] if content else []
         return b"".join([text, *content]), more
 

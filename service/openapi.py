@@ -105,6 +105,7 @@ PROBLEM = {
 
 def document(described: dict[str, Any]) -> dict[str, Any]:
     """Return what FastAPI found out by itself, with what it cannot see."""
+    _forget_validation(described)
     described["paths"] |= {
         V1.route: _basecall_path(),
         V2.route: inference_path("infer"),
@@ -118,6 +119,16 @@ def document(described: dict[str, Any]) -> dict[str, Any]:
         }
     }
     return described
+
+
+def _forget_validation(described: dict[str, Any]) -> None:
+    """Drop the answer that FastAPI describes for parameters that are invalid: no text is, for these."""
+    for path in described["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop("422", None)
+    schemas = described.get("components", {}).get("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
 
 
 def _basecall_path() -> dict[str, Any]:

@@ -23,6 +23,7 @@ from reads.errors import ReadError, ReadFileError
 from reads.guard import GuardedDecoder
 from reads.limits import Limits
 from reads.read import Read
+from reads.validity import MAX_SIGNAL_SAMPLES
 from service.answers import Refusal
 from service.errors import ClientGoneError, ImpossibleRequestError, MalformedRequestError, TooLargeError
 from service.settings import Settings
@@ -66,7 +67,7 @@ class Unpacker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         memory_bytes = DECODER_BYTES + SAMPLE_BYTES * settings.max_read_samples
-        limits = Limits(settings.max_read_samples, memory_bytes)
+        limits = Limits(min(settings.max_read_samples, MAX_SIGNAL_SAMPLES), memory_bytes)
         self._decoders = [GuardedDecoder(stall_s=STALL_S, limits=limits) for _ in range(DECODERS)]
         self._idle: queue.SimpleQueue[GuardedDecoder] = queue.SimpleQueue()
         self._workers = ThreadPoolExecutor(DECODERS, thread_name_prefix="unpacker")
@@ -136,15 +137,14 @@ class Unpacker:
         give_up_s = time.monotonic() + DECODE_S
         granted_samples = 0
         ids: set[str] = set()
+        lost = ""
         for item in items:
             if left.is_set() or self._stopping.is_set():
                 raise ClientGoneError
             if time.monotonic() > give_up_s:
                 raise ImpossibleRequestError(f"the body could not be decoded within {DECODE_S:g} s")
             if isinstance(item, ReadFileError):
-                if not unpacked.count:
-                    raise MalformedRequestError(f"the body has no reads that can be found: {item.why}")
-                unpacked.refusals.append(Refusal(name, ImpossibleRequestError(f"the rest: {item.why}")))
+                lost = item.why
             elif isinstance(item, ReadError):
                 unpacked.refusals.append(Refusal(item.read_id, ImpossibleRequestError(item.why)))
             elif item.read_id in ids:
@@ -160,6 +160,11 @@ class Unpacker:
                 most = self._settings.max_request_samples
                 granted_samples = min(most, unpacked.samples + GROW_SAMPLES)
                 grow(granted_samples)
+        # Not before all was heard: a decoder that is left in the middle has to be started again.
+        if lost and not unpacked.count:
+            raise MalformedRequestError(f"the body has no reads that can be found: {lost}")
+        if lost:
+            unpacked.refusals.append(Refusal(name, ImpossibleRequestError(f"the rest: {lost}")))
         return unpacked
 
     def _check(self, unpacked: Unpacked) -> None:

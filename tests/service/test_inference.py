@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -99,6 +100,21 @@ def test_refusals_are_errors_in_the_protocol_s_form(running: Running) -> None:
             (client.post("/v2/models/nobody/infer", json={}), 404),
         ):
             assert response.status_code == status and list(response.json()) == ["error"]
+
+
+def test_tokens_are_asked_for_here_too_and_the_file_is_read_again(tokens_file: Path) -> None:
+    with serving(tokens=tokens_file) as running:
+        address = f"127.0.0.1:{running.port}"
+        with triton.InferenceServerClient(address) as one:
+            assert one.is_server_ready()
+            signal_in = [tensor(random_signal(10))]
+            with pytest.raises(InferenceServerException, match="Authorization: Bearer TOKEN"):
+                one.infer("tiny", signal_in)
+            assert one.infer("tiny", signal_in, headers={"Authorization": "Bearer sesame"})
+            tokens_file.write_text("another\n")
+            with pytest.raises(InferenceServerException, match="not among those allowed"):
+                one.infer("tiny", signal_in, headers={"Authorization": "Bearer sesame"})
+            assert one.infer("tiny", signal_in, headers={"Authorization": "Bearer another"})
 
 
 def test_limits_hold_for_tensors_too() -> None:

@@ -46,6 +46,10 @@ def test_every_path_that_is_served_is_described(document: dict[str, Any]) -> Non
     assert {"/v2/health/live", "/v2/health/ready", "/v2/models/{model}"} < set(document["paths"])
 
 
+def test_nothing_is_described_that_is_never_answered(document: dict[str, Any]) -> None:
+    assert "ValidationError" not in str(document)
+
+
 def test_the_page_is_drawn_without_anything_from_elsewhere(
     running: Running, chromium: str, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import httpx
 import numpy as np
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from made_reads import made_read
 from reads.arrow_stream import reads_to_stream
 from reads.read import Calibration, Read
 from reads.writer import read_writer
+from service.unpacker import DECODERS
 
 ARROW, HDF5, POD5 = "application/vnd.apache.arrow.stream", "application/x-hdf5", "application/vnd.pod5"
 
@@ -233,6 +235,27 @@ def test_damage_is_an_answer_or_a_refusal_and_leaves_nothing(
         assert response.json()
     wait_for(lambda: running.service.lifecycle.requests == 0)
     assert running.service.admission.backlog_samples("tiny") == 0
+
+
+def test_damaged_bodies_leave_no_file_descriptor_and_no_process(
+    running: Running, whole: dict[str, tuple[bytes, str]]
+) -> None:
+    def held() -> tuple[int, int]:
+        wait_for(lambda: running.service.lifecycle.requests == 0)
+        service = psutil.Process()
+        return service.num_fds(), len(service.children())
+
+    for body, kind in whole.values():
+        assert post(running, body, kind).status_code == 200
+    before = held()
+    for body, kind in whole.values():
+        for length in (len(body) // 3, len(body) // 2, len(body) - 9):
+            post(running, body[:length], kind)
+    for body, kind in whole.values():
+        assert post(running, body, kind).status_code == 200
+    after = held()
+    # A decoder has four descriptors here, and one may have been started meanwhile, or closed.
+    assert after[1] <= DECODERS and after[0] <= before[0] + 4 * DECODERS
 
 
 def test_real_files_are_called_with_one_command(running: Running, shared: Path) -> None:
