@@ -80,7 +80,10 @@ def _check_columns(schema: Any, arrow: Any) -> None:
     is_ = arrow.types
     signal_is_vbz = "signal" in schema.names and _is_binary(schema.field("signal").type, is_)
     needed: dict[str, tuple[str, Callable[[Any], bool]]] = {
-        "read_id": ("utf8", lambda kind: is_.is_string(kind) or is_.is_large_string(kind)),
+        "read_id": (
+            "utf8",
+            lambda kind: is_.is_string(kind) or is_.is_large_string(kind) or is_.is_string_view(kind),
+        ),
         "signal": (
             "list<int16>, or binary for VBZ",
             lambda kind: _is_binary(kind, is_) or _is_samples(kind, is_),
@@ -98,7 +101,7 @@ def _check_columns(schema: Any, arrow: Any) -> None:
 
 
 def _is_binary(kind: Any, is_: Any) -> bool:
-    return bool(is_.is_binary(kind) or is_.is_large_binary(kind))
+    return bool(is_.is_binary(kind) or is_.is_large_binary(kind) or is_.is_binary_view(kind))
 
 
 def _is_samples(kind: Any, is_: Any) -> bool:

@@ -84,6 +84,17 @@ def test_wider_and_narrower_columns_and_others_beside_them_will_do(tmp_path: Pat
     assert (second.read_id, second.signal.tolist(), second.sample_rate) == ("b", [4], 5000.0)
 
 
+def test_views_are_text_and_binary_too_as_polars_writes_them(tmp_path: Path) -> None:
+    compressed = pa.ipc.open_stream(reads_to_stream([made_read(1, 300)], vbz=True)).read_all()
+    columns = table(
+        read_id=pa.array(["a", "b"], pa.string_view()),
+        signal=pa.array(compressed.column("signal").to_pylist() * 2, pa.binary_view()),
+        samples=pa.array([300, 300]),
+    )
+    for entry, name in zip(entries(stored(tmp_path, stream_of(columns))), ("a", "b"), strict=True):
+        assert entry.read_id == name and np.array_equal(entry.decode().signal, made_read(1, 300).signal)
+
+
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
