@@ -32,7 +32,7 @@ DIGITISATION = 8192.0
 _TRUNCATED = re.compile(r"truncated file: eof = (\d+),.* stored_eof = (\d+)")
 
 
-def entries(path: Path) -> Iterator[Entry]:
+def entries(path: Path, most_samples: int = MAX_SIGNAL_SAMPLES) -> Iterator[Entry]:
     """Yield the reads of a fast5 file in the order of their names. Raises ValueError where there is none."""
     try:
         file = h5py.File(path, "r", locking=False)  # shared file systems may have no locks
@@ -43,10 +43,10 @@ def entries(path: Path) -> Iterator[Entry]:
         _forget_the_past(file)
         names = [name for name in file if name.startswith("read_")]
         for index, name in enumerate(names):
-            decode = partial(_multi_read, file, name, path.name)
+            decode = partial(_multi_read, file, name, path.name, most_samples)
             yield Entry(name.removeprefix("read_"), index / len(names), decode)
         if not names:
-            yield from _single_read_entries(file, path.name)
+            yield from _single_read_entries(file, path.name, most_samples)
 
 
 def _forget_the_past(file: h5py.File) -> None:
@@ -56,31 +56,32 @@ def _forget_the_past(file: h5py.File) -> None:
     file.id.set_mdc_config(cache)
 
 
-def _single_read_entries(file: h5py.File, filename: str) -> Iterator[Entry]:
+def _single_read_entries(file: h5py.File, filename: str, most_samples: int) -> Iterator[Entry]:
     groups = file.get("Raw/Reads", {})
     for name in groups:
         read_id = _text(groups[name].attrs.get("read_id")) or name
-        yield Entry(read_id, 0.0, partial(_single_read, file, groups[name], read_id, filename))
+        decode = partial(_single_read, file, groups[name], read_id, filename, most_samples)
+        yield Entry(read_id, 0.0, decode)
     if not groups:
         events_only = "Analyses/EventDetection_000" in file
         raise ValueError("events and no raw signal" if events_only else "HDF5 without reads")
 
 
-def _multi_read(file: h5py.File, name: str, filename: str) -> Read:
+def _multi_read(file: h5py.File, name: str, filename: str, most_samples: int) -> Read:
     group = _child(file, name)
-    return _read(name.removeprefix("read_"), _child(group, "Raw"), group, filename)
+    return _read(name.removeprefix("read_"), _child(group, "Raw"), group, filename, most_samples)
 
 
-def _single_read(file: h5py.File, raw: h5py.Group, read_id: str, filename: str) -> Read:
-    return _read(read_id, raw, _child(file, "UniqueGlobalKey"), filename)
+def _single_read(file: h5py.File, raw: h5py.Group, read_id: str, filename: str, most_samples: int) -> Read:
+    return _read(read_id, raw, _child(file, "UniqueGlobalKey"), filename, most_samples)
 
 
-def _read(read_id: str, raw: h5py.Group, about: h5py.Group, filename: str) -> Read:
+def _read(read_id: str, raw: h5py.Group, about: h5py.Group, filename: str, most_samples: int) -> Read:
     channel = _child(about, "channel_id").attrs
     tracking = about["tracking_id"].attrs if "tracking_id" in about else {}
     return Read(
         read_id=read_id,
-        signal=_signal(_child(raw, "Signal")),
+        signal=_signal(_child(raw, "Signal"), most_samples),
         calibration=Calibration(_number(channel, "offset"), _scale(channel)),
         sample_rate=_number(channel, "sampling_rate"),
         origin=replace(
@@ -94,12 +95,12 @@ def _read(read_id: str, raw: h5py.Group, about: h5py.Group, filename: str) -> Re
     )
 
 
-def _signal(dataset: h5py.Dataset) -> Signal:
+def _signal(dataset: h5py.Dataset, most_samples: int) -> Signal:
     if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 1 or dataset.dtype != np.int16:
         what = f"{dataset.dtype} of shape {dataset.shape}" if isinstance(dataset, h5py.Dataset) else "a group"
         raise ValueError(f"the signal is {what}, not int16 samples in one row")
-    if dataset.size > MAX_SIGNAL_SAMPLES:
-        raise ValueError(too_long(dataset.size))
+    if dataset.size > most_samples:
+        raise ValueError(too_long(dataset.size, most_samples))
     filters = dataset.id.get_create_plist()
     for index in range(filters.get_nfilters()):
         code, _, _, name = filters.get_filter(index)

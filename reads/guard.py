@@ -12,8 +12,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,10 +23,12 @@ import numpy as np
 
 from reads import frames
 from reads.errors import ReadError, ReadFileError
+from reads.limits import Limits
 from reads.read import Read, Signal
 
 STALL_S = 60.0
 """A decoder that says nothing for so long will never say anything: no read takes a second."""
+DEFAULT_LIMITS = Limits()
 _COMMAND = [sys.executable, "-P", "-m", "reads.decoder"]
 _COMPLAINT_BYTES = 4096
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -38,9 +41,16 @@ class _DecoderDiedError(Exception):
 class GuardedDecoder:
     """A decoder process, started by the first file and kept for the next. Not for several threads at once."""
 
-    def __init__(self, read_ids: Collection[str] | None = None, *, stall_s: float = STALL_S) -> None:
+    def __init__(
+        self,
+        read_ids: Collection[str] | None = None,
+        *,
+        stall_s: float = STALL_S,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
         self._selection = None if read_ids is None else sorted(read_ids)
         self._stall_s = stall_s
+        self._limits = limits
         self._process: subprocess.Popen[bytes] | None = None
         self.before = 0.0
         """The part of the present file that is done, 0 to 1, where its format can say."""
@@ -58,7 +68,7 @@ class GuardedDecoder:
         """The process id of the decoder, while there is one."""
         return None if self._process is None else self._process.pid
 
-    def decode(self, path: Path, *, known_as: Path) -> Iterator[Read | ReadError | ReadFileError]:
+    def decode(self, path: Path, *, known_as: Path) -> Generator[Read | ReadError | ReadFileError]:
         """Yield what is in a file: its reads, and an exception for each read or rest of it that is lost.
 
         `known_as` is what those exceptions call the file.
@@ -118,7 +128,7 @@ class GuardedDecoder:
         finally:
             os.close(child_reads)
             os.close(child_writes)
-        self._request(self._selection)
+        self._request({"read_ids": self._selection, "limits": asdict(self._limits)})
 
     def _request(self, message: Any) -> None:
         self._requests.write(json.dumps(message).encode() + b"\n")

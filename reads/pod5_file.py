@@ -29,7 +29,7 @@ _ADC_MIN, _ADC_MAX = -4096, 4095
 """The converter's range in written files."""
 
 
-def entries(path: Path) -> Iterator[Entry]:
+def entries(path: Path, most_samples: int = MAX_SIGNAL_SAMPLES) -> Iterator[Entry]:
     """Yield the reads of a pod5 file in its order. A damaged batch of the read table is one entry."""
     with path.open("rb") as file:
         signature = file.read(8)
@@ -48,13 +48,13 @@ def entries(path: Path) -> Iterator[Entry]:
                 continue
             for row, (read_id, record) in enumerate(zip(ids, records, strict=True)):
                 done = before + row / len(records) / reader.batch_count
-                yield Entry(read_id, done, partial(_read, record, read_id, path.name))
+                yield Entry(read_id, done, partial(_read, record, read_id, path.name, most_samples))
 
 
-def _read(record: Any, read_id: str, filename: str) -> Read:
+def _read(record: Any, read_id: str, filename: str, most_samples: int) -> Read:
     run, pore = record.run_info, record.pore
-    if record.sample_count > MAX_SIGNAL_SAMPLES:
-        raise ValueError(too_long(record.sample_count))
+    if record.sample_count > most_samples:
+        raise ValueError(too_long(record.sample_count, most_samples))
     signal = record.signal
     if len(signal) != record.sample_count:
         raise ValueError(f"the signal has {len(signal)} samples, its table says {record.sample_count}")

@@ -18,6 +18,7 @@ import numpy as np
 from reads.entry import Entry
 from reads.read import Calibration, Read
 from reads.tracking import run_origin
+from reads.validity import MAX_SIGNAL_SAMPLES, too_long
 
 MAX_DAMAGED_IN_A_ROW = 100
 """After a lost record boundary everything looks damaged: this many, and the file is given up."""
@@ -36,7 +37,7 @@ class _LastError(logging.Handler):
         self.text = record.getMessage()
 
 
-def entries(path: Path) -> Iterator[Entry]:
+def entries(path: Path, most_samples: int = MAX_SIGNAL_SAMPLES) -> Iterator[Entry]:
     """Yield the reads of a slow5 or blow5 file in its order. A record that does not parse is an entry too."""
     try:
         pyslow5 = import_module("pyslow5")
@@ -58,7 +59,7 @@ def entries(path: Path) -> Iterator[Entry]:
         code = _CODE.search(problem.text)
         if row is not None:
             damaged_in_a_row = 0
-            yield Entry(row["read_id"], 0.0, partial(_read, row, headers, path.name))
+            yield Entry(row["read_id"], 0.0, partial(_read, row, headers, path.name, most_samples))
         elif not problem.text:
             return
         elif code and code[1] == "SLOW5_ERR_TRUNC":
@@ -77,7 +78,9 @@ def _header(file: Any, group: int) -> dict[str, str]:
     }
 
 
-def _read(row: Mapping[str, Any], headers: list[dict[str, str]], filename: str) -> Read:
+def _read(row: Mapping[str, Any], headers: list[dict[str, str]], filename: str, most_samples: int) -> Read:
+    if len(row["signal"]) > most_samples:
+        raise ValueError(too_long(len(row["signal"]), most_samples))
     group = row["read_group"]
     if group >= len(headers):
         raise ValueError(f"it is of read group {group}, and the header has {len(headers)}")

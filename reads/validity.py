@@ -19,12 +19,12 @@ READ_ID = re.compile(r"[!-?A-~]{1,254}")
 """What SAM allows as the name of a read."""
 
 
-def why_unusable(read: Read) -> str | None:
+def why_unusable(read: Read, most_samples: int = MAX_SIGNAL_SAMPLES) -> str | None:
     """Return what is wrong with `read`, or None where nothing is."""
-    return next(_faults(read), None)
+    return next(_faults(read, most_samples), None)
 
 
-def _faults(read: Read) -> Iterator[str]:
+def _faults(read: Read, most_samples: int) -> Iterator[str]:
     signal, calibration = read.signal, read.calibration
     if not READ_ID.fullmatch(read.read_id):
         yield f"the read id {read.read_id[:60]!r} cannot name a SAM record: {READ_ID.pattern}"
@@ -32,16 +32,14 @@ def _faults(read: Read) -> Iterator[str]:
         yield f"the signal is {signal.dtype} of shape {signal.shape}, not int16 samples in one row"
     if not len(signal):
         yield "the signal is empty"
-    if len(signal) > MAX_SIGNAL_SAMPLES:
-        yield too_long(len(signal))
+    if len(signal) > most_samples:
+        yield too_long(len(signal), most_samples)
     if not (math.isfinite(calibration.offset) and 0 < calibration.scale < math.inf):
         yield f"the calibration is impossible: offset {calibration.offset}, scale {calibration.scale} pA"
     if not 0 < read.sample_rate <= MAX_SAMPLE_RATE_HZ:
         yield f"the sample rate is impossible: {read.sample_rate} Hz"
 
 
-def too_long(samples: int) -> str:
+def too_long(samples: int, most: int) -> str:
     """Say that `samples` is too many, for those who learn a length before they have a signal."""
-    return (
-        f"the signal is said to be {samples} samples long; {MAX_SIGNAL_SAMPLES} is the most a read may have"
-    )
+    return f"the signal is said to be {samples} samples long; {most} is the most a read may have"

@@ -20,6 +20,14 @@ OCTET_STREAM = "application/octet-stream"
 """One read: its samples as little-endian int16, nothing else."""
 JSON = "application/json"
 """One read as an object: `signal`, and any of the words of ReadWords."""
+ARROW_STREAM = "application/vnd.apache.arrow.stream"
+"""Many reads, as `reads.arrow_stream` has them."""
+HDF5 = "application/x-hdf5"
+"""The reads of a fast5 file: its bytes."""
+POD5 = "application/vnd.pod5"
+"""The reads of a pod5 file: its bytes."""
+SIGNATURES = {ARROW_STREAM: b"\xff\xff\xff\xff", HDF5: b"\x89HDF\r\n\x1a\n", POD5: b"\x8bPOD\r\n\x1a\n"}
+"""The bodies of many reads, and what their bytes begin with."""
 SAMPLE_BYTES = 2
 READ_ID = re.compile(r"[!-?A-~]{1,254}")
 """What a read may be called: as SAM has it, so that every answer can carry it."""
@@ -88,7 +96,7 @@ def read_from_json(body: bytes | bytearray | memoryview) -> tuple[Signal, ReadWo
         raise MalformedError(f"the body is not JSON: {error}") from error
     if not isinstance(read, dict) or "signal" not in read:
         raise MalformedError('the body is not an object with a signal, such as {"signal": [512, 498, 530]}')
-    signal = _signal(read.pop("signal"))
+    signal = signal_from_list(read.pop("signal"))
     for word in read:
         if word not in ReadWords.__slots__:
             raise MalformedError(f"{word!r} is none of signal, {', '.join(ReadWords.__slots__)}")
@@ -101,7 +109,18 @@ def read_from_json(body: bytes | bytearray | memoryview) -> tuple[Signal, ReadWo
     return signal, _checked(ReadWords(read_id=read_id, **read))
 
 
-def _signal(samples: Any) -> Signal:
+def check_signature(body_type: str, body: bytes | bytearray | memoryview) -> None:
+    """Raise MalformedError unless a body of many reads begins as its type does."""
+    signature = SIGNATURES[body_type]
+    if body[: len(signature)] != signature:
+        raise MalformedError(
+            f"the body is said to be {body_type}, which begins with {signature!r}, and it begins with "
+            f"{bytes(body[: len(signature)])!r}"
+        )
+
+
+def signal_from_list(samples: Any) -> Signal:
+    """Return a list of numbers, as JSON has it, as int16 [samples]. Raises WireError."""
     if not isinstance(samples, list) or not samples:
         raise MalformedError("signal is not a list of at least one sample")
     # A list of anything but integers would be converted, or become an array of objects, without a word.

@@ -1,13 +1,19 @@
 """What a request still takes from its client once its head is there: its body, and the patience to wait."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import TypeVar
 
 from starlette.types import Receive
 
+from models.basecall import Basecall
 from service.errors import ClientGoneError
+from service.job import Job
+
+MOST_AT_ONCE = 64
+"""How many jobs that have ended are handed on together, at most."""
 
 Outcome = TypeVar("Outcome")
 
@@ -53,6 +59,54 @@ async def outcome_or_gone(outcome: Future[Outcome], receive: Receive) -> Outcome
     finally:
         waited_for.cancel()
         gone.cancel()
+
+
+async def ended_or_gone(jobs: list[Job], receive: Receive) -> AsyncGenerator[list[Job], None]:
+    """Yield every job once it has ended, those together that have ended meanwhile; whoever closes this before
+    cancels the rest. `jobs` is empty from the start on.
+
+    Raises ClientGoneError where the client closes its connection first. The body must have been received.
+    """
+    ended: asyncio.Queue[Job | None] = asyncio.Queue()
+    outcomes: set[asyncio.Future[Basecall]] = set()
+
+    def watch(job: Job) -> None:
+        outcome = asyncio.wrap_future(job.outcome)
+        outcomes.add(outcome)
+        outcome.add_done_callback(partial(note, job))
+
+    def note(job: Job, outcome: asyncio.Future[Basecall]) -> None:
+        outcomes.discard(outcome)
+        # Asked for, or asyncio complains of an exception that nobody saw.
+        if not outcome.cancelled():
+            outcome.exception()
+        ended.put_nowait(job)
+
+    left = len(jobs)
+    while jobs:
+        watch(jobs.pop())
+    gone = asyncio.ensure_future(_gone(receive))
+    gone.add_done_callback(lambda _: ended.put_nowait(None))
+    try:
+        while left:
+            together: list[Job] = []
+            while not together or (not ended.empty() and len(together) < MOST_AT_ONCE):
+                together.append(await _next(ended))
+            left -= len(together)
+            yield together
+            # Whoever got them knows them alone, so that they go when they are answered.
+            del together
+    finally:
+        gone.cancel()
+        for outcome in list(outcomes):
+            outcome.cancel()
+
+
+async def _next(ended: asyncio.Queue[Job | None]) -> Job:
+    job = await ended.get()
+    if job is None:
+        raise ClientGoneError
+    return job
 
 
 async def _gone(receive: Receive) -> None:

@@ -38,6 +38,9 @@ def serve(
     max_read_samples: Annotated[
         int, _option("--max-read-samples", "The longest read, in samples.")
     ] = DEFAULTS.max_read_samples,
+    max_request_reads: Annotated[
+        int, _option("--max-request-reads", "Reads in one request.")
+    ] = DEFAULTS.max_request_reads,
     max_signal_mib: Annotated[
         int, _option("--max-signal-mib", "Memory for signal that is not answered yet, in MiB.")
     ] = DEFAULTS.max_signal_mib,
@@ -50,6 +53,9 @@ def serve(
     max_connections: Annotated[
         int, _option("--max-connections", "Open connections.")
     ] = DEFAULTS.max_connections,
+    max_header_bytes: Annotated[
+        int, _option("--max-header-bytes", "The longest head of a request, in bytes.")
+    ] = DEFAULTS.max_header_bytes,
     header_s: Annotated[
         float, _option("--header-s", "Seconds for a request's head to arrive.")
     ] = DEFAULTS.header_s,
@@ -63,6 +69,10 @@ def serve(
     tokens: Annotated[
         Path | None, _option("--tokens", "A file of the bearer tokens that may call, one a line.")
     ] = None,
+    tls_cert: Annotated[
+        Path | None, _option("--tls-cert", "A certificate with its chain, in PEM: serve HTTPS.")
+    ] = None,
+    tls_key: Annotated[Path | None, _option("--tls-key", "The certificate's key, in PEM.")] = None,
     log_level: Annotated[str, _option("--log-level", "debug, info, warning or error.")] = DEFAULTS.log_level,
 ) -> None:
     """Serve basecalls over HTTP until SIGTERM or Ctrl-C; a second one stops at once.
@@ -77,15 +87,19 @@ def serve(
             port=port,
             fds=tuple(fd or ()),
             max_read_samples=max_read_samples,
+            max_request_reads=max_request_reads,
             max_signal_mib=max_signal_mib,
             max_backlog_s=max_backlog_s,
             max_per_client=max_per_client,
             max_connections=max_connections,
+            max_header_bytes=max_header_bytes,
             header_s=header_s,
             upload_s=upload_s,
             answer_s=answer_s,
             drain_s=drain_s,
             tokens=tokens,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
             log_level=log_level,
         )
     except SettingsError as error:

@@ -1,17 +1,24 @@
 """What uvicorn's connections lack: limits on how many there are, and on clients that are slow on purpose.
 
 A client that takes too long to send a request's head, or to take its answer, is cut off; so is one that goes
-on sending a body that was refused. Accepted bodies have their limit in `service.app`.
+on sending a body that was refused. A head that is too long is refused. Accepted bodies have their limits in
+`service.app`.
 """
 
 import asyncio
+import re
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from service.dialect import V1
+from service.errors import LongHeadError
 from service.settings import Settings
+from service.tracing import begin_trace
 
+_HEAD_END = re.compile(rb"\n\r?\n")
 CROWDED = "crowded"
 """The key of a request's state that says that its connection is one too many."""
 
@@ -31,6 +38,11 @@ class ConnectionGuard(asyncio.Protocol):
     connections: set[Any]
     cycle: Any
     """The last request and its answer; None before the first."""
+    _head_bytes: int = 0
+    """Of the head that has not ended yet; `_head_end` are its last bytes, which may be half of its end."""
+    _head_end: bytes = b""
+    _deaf: bool = False
+    """Whether what comes is not read any more."""
     _head_limit: asyncio.TimerHandle | None = None
     _answer_limit: asyncio.TimerHandle | None = None
 
@@ -38,19 +50,56 @@ class ConnectionGuard(asyncio.Protocol):
         """Expect a request."""
         super().connection_made(transport)
         # Whatever the kernel does not take at once is waited for: pause_writing tells of every slow reader.
-        self.transport.set_write_buffer_limits(high=0)
+        # Not at 0: TLS counts from `high` on, and would pause for nothing.
+        self.transport.set_write_buffer_limits(high=1, low=0)
         if len(self.connections) > self.settings.max_connections:
             self.app = crowded(self.app)
         self._head_limit = self.loop.call_later(self.settings.header_s, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Expect the rest, unless it was a request's head, or a part of its body."""
+        if self._deaf:
+            return
+        if self._in_head and self._grow_head(data) > self.settings.max_header_bytes:
+            self._refuse_head()
+            return
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
+            self._head_bytes, self._head_end = 0, b""
             _cancel(self._head_limit)
             self._head_limit = None
         elif self._head_limit is None:
             self._head_limit = self.loop.call_later(self.settings.header_s, self.transport.abort)
+
+    @property
+    def _in_head(self) -> bool:
+        """Return whether what comes belongs to a head."""
+        return self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body)
+
+    def _grow_head(self, data: bytes) -> int:
+        """Return how long the head is, with the part of `data` that belongs to it."""
+        joined = self._head_end + data
+        before = self._head_bytes - len(self._head_end)
+        end = _HEAD_END.search(joined)
+        self._head_bytes, self._head_end = before + len(joined), joined[-3:]
+        return before + end.end() if end else self._head_bytes
+
+    def _refuse_head(self) -> None:
+        self._deaf = True
+        problem = LongHeadError(
+            f"it is longer than {self.settings.max_header_bytes} bytes; send less in the URL and the headers"
+        )
+        media_type, body = V1.problem(problem, begin_trace("").trace_id)
+        fields = [("content-type", media_type), ("content-length", str(len(body))), *problem.headers]
+        lines = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in fields]
+        self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
+        # Closed at once, with bytes of the head unread, the kernel would take the answer back.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._head_limit = self._head_limit or self.loop.call_later(
+            self.settings.header_s, self.transport.abort
+        )
 
     def on_response_complete(self) -> None:
         """Expect the rest of a body that was answered before it had come."""

@@ -264,8 +264,10 @@ class Engine:
         ended_s = time.monotonic()
         fill = batch.rows / batch.capacity
         # Batches overlap: what this one took is what it adds to the one before.
-        self.rate.add(batch.samples, ended_s - max(began_s, self._finished_s), fill=fill)
+        busy_s = ended_s - max(began_s, self._finished_s)
+        self.rate.add(batch.samples, busy_s, fill=fill)
         self._finished_s = ended_s
+        self._metrics.busy_seconds.inc(busy_s)
         self._metrics.batch_fill.observe(fill)
 
     # Failures, of either thread.

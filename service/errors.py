@@ -9,6 +9,7 @@ Problem (an answer in the form of RFC 9457; the detail says what is wrong and wh
 ├── TooLargeError           413
 ├── UnsupportedTypeError    415
 ├── ImpossibleRequestError  422
+├── LongHeadError           431
 ├── EngineError             500
 ├── InternalError           500
 └── BusyError               the same request can succeed later: carries Retry-After
@@ -53,15 +54,19 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         words = re.findall("[A-Z][a-z]+", type(self).__name__.removesuffix("Error"))
         return "urn:fiveways:problem:" + "-".join(words).lower()
 
-    def document(self, request_id: str) -> dict[str, str | int]:
-        """Return the problem document of RFC 9457."""
+    @property
+    def members(self) -> dict[str, str | int]:
+        """Return the members of the problem document, RFC 9457, that do not depend on the request."""
         return {
             "type": self.type_uri,
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
-            "request_id": request_id,
         }
+
+    def document(self, request_id: str) -> dict[str, str | int]:
+        """Return the whole problem document."""
+        return {**self.members, "request_id": request_id}
 
 
 class MalformedRequestError(Problem):
@@ -120,6 +125,17 @@ class ImpossibleRequestError(Problem):
     """Well-formed, and cannot be called."""
 
     status, title = 422, "The request cannot be called"
+
+
+class LongHeadError(Problem):
+    """A request's first line and headers that are longer than they may be."""
+
+    status, title = 431, "The request's head is too long"
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """Say that the rest of it is not read."""
+        return [("connection", "close")]
 
 
 class EngineError(Problem):

@@ -17,6 +17,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from service.devices import device_name, memory
+
 STAGE_BUCKETS_S = (
     0.001,
     0.0025,
@@ -42,10 +44,11 @@ NO_MODEL = ""
 
 @dataclass(frozen=True, slots=True)
 class EngineMetrics:
-    """The part that the engines of one model move."""
+    """The part that one engine of a model moves."""
 
     batch_fill: Histogram
     engine_restarts: Counter
+    busy_seconds: Counter
 
 
 class Metrics:
@@ -86,6 +89,18 @@ class Metrics:
         self._engine_restarts = Counter(
             "fiveways_engine_restarts", "Restarts of failed engines.", ["model"], registry=self._registry
         )
+        self._engine_busy = Counter(
+            "fiveways_engine_busy_seconds",
+            "Time in which an engine worked on batches: its rate is how much of its device is used.",
+            ["model", "device"],
+            registry=self._registry,
+        )
+        self._device_memory = Gauge(
+            "fiveways_device_memory_bytes",
+            "Memory of a device: used, by everybody, and total.",
+            ["device", "kind"],
+            registry=self._registry,
+        )
         self._backlog_samples = Gauge(
             "fiveways_backlog_samples",
             "Samples admitted and not answered yet.",
@@ -105,9 +120,16 @@ class Metrics:
             registry=self._registry,
         )
 
-    def engine(self, model: str) -> EngineMetrics:
-        """Return what the engines of `model` move."""
-        return EngineMetrics(self._batch_fill.labels(model), self._engine_restarts.labels(model))
+    def engine(self, model: str, device: str) -> EngineMetrics:
+        """Return what the engine of `model` on `device` moves, and show the memory of that device."""
+        name = device_name(device)
+        self._device_memory.labels(name, "used").set_function(lambda: memory(name).used)
+        self._device_memory.labels(name, "total").set_function(lambda: memory(name).total)
+        return EngineMetrics(
+            self._batch_fill.labels(model),
+            self._engine_restarts.labels(model),
+            self._engine_busy.labels(model, name),
+        )
 
     def watch(
         self,

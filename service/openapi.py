@@ -1,12 +1,12 @@
-"""What /docs and /openapi.json say of POST /v1/basecall, which reads its own query, headers and body."""
+"""What /docs and /openapi.json say of the endpoints that read their own query, headers and body."""
 
 from typing import Any
 
 from reads import wire
 from service import errors
-from service.answers import FASTQ, JSON, SAM
-from service.exchange import PROBLEM_TYPE
-from service.job import Priority
+from service.answers import ARROW, FASTQ, JSON, NDJSON, SAM
+from service.dialect import PROBLEM_TYPE, V1, V2, VERSIONED_ROUTE
+from service.inference_openapi import inference_path, wishes
 from service.request import HEADERS
 
 PARAMETERS = {
@@ -60,6 +60,36 @@ CALL = {
         "mean_q": {"type": "number", "description": "The Phred score of the mean error probability."},
     },
 }
+REFUSED = {
+    "type": "object",
+    "required": ["read_id", "error"],
+    "properties": {
+        "read_id": {"type": "string"},
+        "error": {
+            "type": "object",
+            "description": "The problem that the read would have been refused with alone.",
+            "required": ["type", "title", "status", "detail"],
+        },
+    },
+}
+REFUSED_EXAMPLE = {
+    "read_id": "another",
+    "error": {
+        "type": "urn:fiveways:problem:impossible-request",
+        "title": "The request cannot be called",
+        "status": 422,
+        "detail": "the signal is empty",
+    },
+}
+DESCRIPTION = """Signal in, bases and qualities out. Parameters go in the query or in headers.
+
+A body of many reads (Arrow, fast5, pod5) says all of each read itself; of the parameters, it takes `model`
+alone. Its answer is a stream: each read's record is sent when it is called, in that order, and there is one
+record a read. A read that cannot be called costs no other. Its record says why: `error` in JSON (an array, a
+record a line) and NDJSON; the columns `status` and `error` in Arrow; in SAM flags 516, and in FASTQ no bases,
+both with a tag `er:Z:STATUS DETAIL`. What is lost of a damaged file is one such record, which is named after
+the request. Where no read can be called at all, the whole request is refused with 400, 413 or 422.
+"""
 PROBLEM = {
     "type": "object",
     "required": ["type", "title", "status", "detail", "request_id"],
@@ -73,15 +103,43 @@ PROBLEM = {
 }
 
 
-def basecall_path() -> dict[str, Any]:
-    """Return the path item of /v1/basecall."""
+def document(described: dict[str, Any]) -> dict[str, Any]:
+    """Return what FastAPI found out by itself, with what it cannot see."""
+    _forget_validation(described)
+    described["paths"] |= {
+        V1.route: _basecall_path(),
+        V2.route: inference_path("infer"),
+        VERSIONED_ROUTE: inference_path("infer_version"),
+    }
+    described.setdefault("components", {})["securitySchemes"] = {
+        "token": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "Where the service was given a file of tokens.",
+        }
+    }
+    return described
+
+
+def _forget_validation(described: dict[str, Any]) -> None:
+    """Drop the answer that FastAPI describes for parameters that are invalid: no text is, for these."""
+    for path in described["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop("422", None)
+    schemas = described.get("components", {}).get("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+
+
+def _basecall_path() -> dict[str, Any]:
     return {
         "post": {
             "tags": ["basecalling"],
-            "summary": "Call one read",
-            "description": "Signal in, bases and qualities out. Parameters go in the query or in headers.",
+            "summary": "Call one read, or many",
+            "description": DESCRIPTION,
             "operationId": "basecall",
-            "parameters": [*_parameters(), *_wishes()],
+            "security": [{}, {"token": []}],
+            "parameters": [*_parameters(), *wishes()],
             "requestBody": {"required": True, "content": _bodies()},
             "responses": {"200": _call(), **_problems()},
         }
@@ -104,32 +162,17 @@ def _parameters() -> list[dict[str, Any]]:
     ]
 
 
-def _wishes() -> list[dict[str, Any]]:
-    priorities = [priority.name.lower() for priority in Priority]
-    return [
-        {
-            "name": "X-Priority",
-            "in": "header",
-            "description": "Who goes first; nobody is kept waiting for ever.",
-            "schema": {"type": "string", "enum": priorities, "default": "normal"},
-        },
-        {
-            "name": "X-Deadline-Ms",
-            "in": "header",
-            "description": "When the answer is of no use any more. Refused at once where it cannot be met.",
-            "schema": {"type": "number", "exclusiveMinimum": 0},
-        },
-        {
-            "name": "traceparent",
-            "in": "header",
-            "description": "W3C Trace Context; its trace id is the request's id in logs and problems.",
-            "schema": {"type": "string"},
-        },
-    ]
-
-
 def _bodies() -> dict[str, Any]:
     return {
+        wire.ARROW_STREAM: _file(
+            wire.ARROW_STREAM,
+            "reads.arrows",
+            "An Arrow IPC stream of many reads, one a row. Columns: `read_id` utf8, `signal` list<int16>, "
+            "`offset`, `scale` and `sample_rate` double. Or `signal` binary, as pod5 compresses it (VBZ), "
+            "and `samples` int64.",
+        ),
+        wire.HDF5: _file(wire.HDF5, "reads.fast5", "The bytes of a fast5 file, of one read or many."),
+        wire.POD5: _file(wire.POD5, "reads.pod5", "The bytes of a pod5 file."),
         wire.OCTET_STREAM: {
             "schema": {"type": "string", "format": "binary", "minLength": wire.SAMPLE_BYTES},
             "examples": {
@@ -143,6 +186,15 @@ def _bodies() -> dict[str, Any]:
             "schema": JSON_BODY,
             "example": {"read_id": "example", "signal": [512, 498, 530, 541], "sample_rate": 4000},
         },
+    }
+
+
+def _file(media_type: str, name: str, what: str) -> dict[str, Any]:
+    curl = f"curl --data-binary @{name} -H 'Content-Type: {media_type}' http://localhost:8000/v1/basecall"
+    value = wire.SIGNATURES[media_type].decode("latin-1") + "..."
+    return {
+        "schema": {"type": "string", "format": "binary", "description": what},
+        "examples": {"curl": {"summary": curl, "description": what, "value": value}},
     }
 
 
@@ -166,7 +218,26 @@ def _call() -> dict[str, Any]:
             "traceparent": {"description": "The request's trace.", "schema": {"type": "string"}},
         },
         "content": {
-            JSON: {"schema": CALL, "example": call},
+            JSON: {
+                "schema": {"oneOf": [CALL, {"type": "array", "items": {"oneOf": [CALL, REFUSED]}}]},
+                "examples": {
+                    "one": {"summary": "Of a body of one read.", "value": call},
+                    "many": {"summary": "Of a body of many.", "value": [call, REFUSED_EXAMPLE]},
+                },
+            },
+            NDJSON: {
+                "schema": {"type": "string"},
+                "example": '{"read_id":"example","sequence":"ACGT",...}\n{"read_id":...}\n',
+            },
+            ARROW: {
+                "schema": {
+                    "type": "string",
+                    "format": "binary",
+                    "description": "An Arrow IPC stream, a row a read: `read_id`, `status`, `error`, "
+                    "`samples`, `sequence`, `qstring`, `mean_q`, `moves`, `stride`.",
+                },
+                "example": "\xff\xff\xff\xff...",
+            },
             FASTQ: {"schema": {"type": "string"}, "example": "@example\tqs:f:20\nACGT\n+\n5555\n"},
             SAM: {
                 "schema": {"type": "string"},

@@ -40,7 +40,7 @@ class ServedModel:
                 caller,
                 partial(load, device),
                 queue=self._queue,
-                metrics=metrics.engine(self.name),
+                metrics=metrics.engine(self.name, device),
                 died=self._engine_died,
             )
             for device, caller in zip(devices, callers, strict=True)

@@ -6,8 +6,10 @@ that those who have not heard of it yet are told.
 
 import asyncio
 import logging
+import os
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from types import FrameType
@@ -21,6 +23,8 @@ from service.errors import EngineError
 from service.lifecycle import Phase
 from service.service import Load, Service
 from service.settings import Settings
+from service.spans import TracesError, traces
+from service.tls import server_context
 
 logger = logging.getLogger(__name__)
 
@@ -68,10 +72,12 @@ def listen(settings: Settings) -> list[socket.socket]:
     return [listener]
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, scheme: str) -> str:
     """Return the URL that a listening socket answers on."""
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"
+    return (
+        f"{scheme}://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"{scheme}://{host}:{port}"
+    )
 
 
 def run(settings: Settings, load: Load, ready: Callable[[str, Sequence[str]], None]) -> int:
@@ -81,13 +87,20 @@ def run(settings: Settings, load: Load, ready: Callable[[str, Sequence[str]], No
     """
     with ExitStack() as stack:
         listeners = [stack.enter_context(listener) for listener in listen(settings)]
-        server = SignalledServer(stack.enter_context(Service(settings, load)))
+        try:
+            begin_span = stack.enter_context(traces(os.environ))
+        except TracesError as error:
+            raise ServeError(str(error), USED_WRONGLY) from error
+        server = SignalledServer(stack.enter_context(Service(settings, load, begin_span)))
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             return runner.run(server.live(listeners, ready))
 
 
 class SignalledServer(uvicorn.Server):
-    """A server that loads its models while it listens already, and drains when it is told to stop."""
+    """A server that loads its models while it listens already, and drains when it is told to stop.
+
+    Raises ServeError where the certificate cannot be used.
+    """
 
     def __init__(self, service: Service) -> None:
         config = uvicorn.Config(
@@ -102,7 +115,11 @@ class SignalledServer(uvicorn.Server):
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=CLOSE_S,
             backlog=LISTEN_BACKLOG,
+            # The connections' own limit says what is wrong: this one must not come first.
+            h11_max_incomplete_event_size=2 * service.settings.max_header_bytes,
         )
+        config.load()
+        config.ssl = _tls(service.settings)
         super().__init__(config)
         self._service = service
         self._signals: asyncio.Queue[int] = asyncio.Queue()
@@ -116,7 +133,8 @@ class SignalledServer(uvicorn.Server):
     async def live(self, listeners: list[socket.socket], ready: Callable[[str, Sequence[str]], None]) -> int:
         """Serve until told to stop; see `run`."""
         self._loop = asyncio.get_running_loop()
-        urls = [url_of(listener) for listener in listeners]
+        scheme = "https" if self._service.settings.tls_cert else "http"
+        urls = [url_of(listener, scheme) for listener in listeners]
         serving = asyncio.create_task(self.serve(sockets=listeners))
         signalled = asyncio.create_task(self._signals.get())
         try:
@@ -166,6 +184,19 @@ class SignalledServer(uvicorn.Server):
         if last == signal.SIGINT:
             return INTERRUPTED
         return 0 if drained else FAILED
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    try:
+        return server_context(settings.tls_cert, settings.tls_key)
+    except OSError as error:
+        why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        raise ServeError(
+            f"--tls-cert {settings.tls_cert} and --tls-key {settings.tls_key} cannot be used: {why}",
+            USED_WRONGLY,
+        ) from error
 
 
 def _inherited(fd: int) -> socket.socket:

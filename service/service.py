@@ -20,6 +20,8 @@ from service.metrics import Metrics
 from service.served import ServedModel
 from service.settings import Settings
 from service.tokens import Tokens
+from service.tracing import Begin, begin_untraced
+from service.unpacker import Unpacker
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ Load = Callable[[str, str], Caller]
 class Service:
     """A context manager: the engines of its models work inside it. Not ready before `load_models`."""
 
-    def __init__(self, settings: Settings, load: Load) -> None:
+    def __init__(self, settings: Settings, load: Load, begin_span: Begin = begin_untraced) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.admission = Admission(settings)
@@ -41,15 +43,18 @@ class Service:
         self.tokens = Tokens(settings.tokens) if settings.tokens else None
         self.models: dict[str, ServedModel] = {}
         """By name, the default first."""
+        self.begin_span = begin_span
         self._load = load
         self.background = ThreadPoolExecutor(1, thread_name_prefix="background")
         """For what would hold up the event loop; one at a time, so that memory for it is needed once."""
+        self.unpacker = Unpacker(settings)
         self._stack = ExitStack()
         self._stopping = False
         self._unproven: ServedModel | None = None
 
     def __enter__(self) -> Self:
         self._stack.callback(self.background.shutdown, wait=False, cancel_futures=True)
+        self._stack.enter_context(self.unpacker)
         return self
 
     def __exit__(

@@ -39,7 +39,7 @@ def exported() -> dict[str, set[str]]:
     metrics.watch("m", backlog_samples=lambda: 0, backlog_s=lambda: 0, samples_per_s=lambda: 0)
     metrics.count_request(200, "m")
     metrics.count_call("m", samples=1, bases=1, stage_s={"queue": 0.1})
-    engine = metrics.engine("m")
+    engine = metrics.engine("m", "cpu")
     engine.batch_fill.observe(1)
     engine.engine_restarts.inc()
     found: dict[str, set[str]] = {}
@@ -112,7 +112,7 @@ def test_every_panel_of_the_dashboard_shows_what_the_service_exports(
     assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
     dashboard = json.loads(config["data"]["fiveways.json"])
     variables = {variable["name"] for variable in dashboard["templating"]["list"]}
-    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"]) == 12
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"]) == 14
     for panel in dashboard["panels"]:
         assert panel["description"]
         for target in panel["targets"]:
@@ -197,7 +197,7 @@ def test_https_ends_at_the_gateway_and_waits_longer_than_the_service_may(site: A
 def test_health_and_metrics_are_not_routed_from_outside(site: Any) -> None:
     (rule,) = site("tls").one("HTTPRoute")["spec"]["rules"]
     paths = {match["path"]["value"] for match in rule["matches"]}
-    assert paths == {"/v1", "/docs", "/openapi.json"}
+    assert paths == {"/v1", "/v2", "/docs", "/static-offline-docs", "/openapi.json"}
 
 
 @pytest.mark.parametrize("source", ["configmap", "pvc", "image"])

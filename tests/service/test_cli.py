@@ -2,17 +2,25 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import httpx
+import numpy as np
 import psutil
 import pytest
-from live_service import WAIT_S, random_signal
+from conftest import missing
+from live_service import WAIT_S, random_signal, read_of
+
+from reads.arrow_stream import reads_to_stream
+from service.unpacker import DECODERS
 
 START_S = 120.0
 COMMAND = (sys.executable, "-c", "import typer; from service.cli import serve; typer.run(serve)")
@@ -147,3 +155,47 @@ def test_the_memory_for_signal_is_bounded_under_a_flood() -> None:
         admitted = statuses.count(b"100")
         assert 1 <= admitted < 10 and statuses.count(b"503") == 200 - admitted
         assert grown < 64 * 2**20
+
+
+def test_the_memory_for_signal_is_bounded_under_a_flood_of_bombs() -> None:
+    limits = ("--max-read-samples", "1000000", "--max-signal-mib", "32", "--port", "0")
+    silence = np.zeros(900_000, np.int16)
+    bomb = reads_to_stream([read_of(silence, f"r{index}") for index in range(2)], vbz=True)
+    assert len(bomb) < 2000
+
+    def post(url: str) -> int:
+        headers = {"content-type": "application/vnd.apache.arrow.stream"}
+        return httpx.post(url + "/v1/basecall", content=bomb, headers=headers, timeout=WAIT_S).status_code
+
+    with serve(*limits) as (process, (url,)), ThreadPoolExecutor(16) as pool:
+        assert post(url) == 200
+        before = psutil.Process(process.pid).memory_info().rss
+        statuses = list(pool.map(post, [url] * 24))
+        grown = psutil.Process(process.pid).memory_info().rss - before
+        assert set(statuses) <= {200, 503} and 200 in statuses
+        assert grown < 64 * 2**20
+        decoders = psutil.Process(process.pid).children(recursive=True)
+        assert 1 <= len(decoders) <= DECODERS
+        assert post(url) == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(START_S) == 0
+        assert not any(decoder.is_running() for decoder in decoders)
+
+
+def test_a_certificate_makes_it_https_and_half_of_one_is_used_wrongly(tmp_path: Path) -> None:
+    certificate, key = (str(tmp_path / name) for name in ("cert.pem", "key.pem"))
+    openssl = shutil.which("openssl") or missing("openssl")
+    made = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost")
+    subprocess.run([openssl, *made, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    with serve("--port", "0", "--tls-cert", certificate, FIVEWAYS_TLS_KEY=key) as (_, (url,)):
+        assert url.startswith("https://127.0.0.1:")
+        assert httpx.get(url + "/healthz", verify=False, timeout=WAIT_S).status_code == 200  # noqa: S501
+    status, said = refused("-m", "null", "--tls-cert", certificate)
+    assert (status, said.count("\n")) == (2, 1) and "belong together" in said
+    status, said = refused("-m", "null", "--port", "0", "--tls-cert", certificate, "--tls-key", certificate)
+    assert (status, said.count("\n")) == (2, 1) and "cannot be used" in said
+
+
+def test_traces_that_cannot_be_sent_are_used_wrongly() -> None:
+    status, said = refused("-m", "null", "--port", "0", OTEL_TRACES_EXPORTER="carrier-pigeon")
+    assert (status, said.count("\n")) == (2, 1) and "otlp or none" in said

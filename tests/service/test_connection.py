@@ -107,6 +107,28 @@ def test_a_head_that_does_not_end_is_cut_off() -> None:
             assert everything(connection) == b""
 
 
+def test_a_head_that_is_too_long_is_refused_with_its_reason() -> None:
+    with serving(max_header_bytes=2000) as running:
+        with connect(running) as connection:
+            connection.sendall(head(20, more=f"X-Long: {'x' * 1800}\r\n") + bytes(20))
+            assert answer(connection).startswith(b"HTTP/1.1 200")
+            connection.sendall(head(20, more=f"X-Long: {'x' * 2000}\r\n") + bytes(20))
+            refused = everything(connection)
+        assert refused.startswith(b"HTTP/1.1 431 ") and b"longer than 2000 bytes" in refused
+        with connect(running) as connection:
+            # In pieces, the end of the head in two of them, and a body that is longer than any head.
+            whole = head(10_000) + bytes(10_000)
+            for at in range(0, len(whole), 7):
+                connection.sendall(whole[at : at + 7])
+            assert answer(connection).startswith(b"HTTP/1.1 200")
+        with connect(running) as connection:
+            connection.sendall(b"POST /")
+            for _ in range(21):
+                connection.sendall(b"x" * 100)
+            assert everything(connection).startswith(b"HTTP/1.1 431 ")
+        wait_for(lambda: not running.server.server_state.connections)
+
+
 def test_the_rest_of_a_refused_body_is_not_waited_for_for_ever() -> None:
     with serving(header_s=0.2, max_read_samples=1000) as running, connect(running) as connection:
         connection.sendall(head(4000) + bytes(100))

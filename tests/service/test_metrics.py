@@ -1,5 +1,7 @@
 """The names that others read from /metrics, which must not change."""
 
+import re
+
 from live_service import Running, random_signal
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -13,6 +15,8 @@ PROMISED = {
     "fiveways_stage_seconds": {"stage"},
     "fiveways_drain_samples_per_second": {"model"},
     "fiveways_engine_restarts": {"model"},
+    "fiveways_engine_busy_seconds": {"model", "device"},
+    "fiveways_device_memory_bytes": {"device", "kind"},
     "fiveways_build_info": {"version"},
     "process_cpu_seconds": set(),
     "process_start_time_seconds": set(),
@@ -46,3 +50,13 @@ def test_there_are_counters_before_anything_was_counted(running: Running) -> Non
     with running.client() as client:
         page = client.get("/metrics").text
     assert 'fiveways_bases_total{model="null"} 0.0' in page
+
+
+def test_a_device_is_as_busy_as_its_engine_and_its_memory_is_shown(running: Running) -> None:
+    before = running.metric("fiveways_engine_busy_seconds_total")
+    assert running.call(random_signal(10_000)).status_code == 200
+    assert running.metric("fiveways_engine_busy_seconds_total") > before
+    with running.client() as client:
+        page = client.get("/metrics").text
+    found = dict(re.findall(r'fiveways_device_memory_bytes{device="cpu",kind="(\w+)"} (\S+)', page))
+    assert 0 < float(found["used"]) < float(found["total"])

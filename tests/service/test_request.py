@@ -16,6 +16,7 @@ from service.errors import (
 )
 from service.job import Priority
 from service.request import JSON_BYTES, Wanted, parse_request
+from service.settings import Settings
 
 
 def parse(query: str = "", **headers: str) -> Wanted:
@@ -91,12 +92,25 @@ def test_a_deadline_before_now_is_impossible(ms: str) -> None:
 
 def test_bodies_are_limited_by_their_type() -> None:
     octets, json = parse(), parse(content_type="application/json; charset=utf-8")
-    octets.check_bytes(2000, 1000)
-    json.check_bytes(JSON_BYTES, 1000)
+    many = parse(content_type="application/x-hdf5")
+    limits = Settings(max_read_samples=1000, max_signal_mib=1)
+    octets.check_bytes(2000, limits)
+    json.check_bytes(JSON_BYTES, limits)
+    many.check_bytes(2 * limits.max_request_samples, limits)
     with pytest.raises(TooLargeError, match="1000 samples"):
-        octets.check_bytes(2001, 1000)
+        octets.check_bytes(2001, limits)
     with pytest.raises(TooLargeError, match="octet-stream"):
-        json.check_bytes(JSON_BYTES + 1, 10**9)
+        json.check_bytes(JSON_BYTES + 1, limits)
+    with pytest.raises(TooLargeError, match="65536 samples here: send fewer reads"):
+        many.check_bytes(2 * 65536 + 1, limits)
+
+
+def test_a_body_of_many_reads_says_all_words_itself() -> None:
+    many = parse("model=m", content_type="application/vnd.pod5")
+    assert (many.has_many, many.model, many.samples(1000)) == (True, "m", 1000)
+    assert (parse().has_many, parse().samples(1000)) == (False, 500)
+    with pytest.raises(MalformedRequestError, match="read_id, scale given for a body of many reads"):
+        parse("read_id=a&scale=1", content_type="application/x-hdf5")
 
 
 ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -27,6 +27,8 @@ def test_devices_are_written_with_commas() -> None:
         ({"max_backlog_s": 0}, "--max-backlog-s is 0"),
         ({"max_per_client": 0}, "--max-per-client is 0"),
         ({"max_connections": 0}, "--max-connections is 0"),
+        ({"max_request_reads": 0}, "--max-request-reads is 0"),
+        ({"max_header_bytes": 10}, "--max-header-bytes is 10"),
         ({"header_s": 0}, "--header-s is 0"),
         ({"upload_s": -1}, "--upload-s is -1"),
         ({"answer_s": 1e9}, "--answer-s is 1000000000.0"),
