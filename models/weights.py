@@ -100,7 +100,8 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         raise ModelFormatError(f"{path}: refused, it is not tensors alone: {why}") from error
     except Exception as error:
         # A file that is none raises as many kinds of errors as pickle has opcodes.
-        raise ModelFormatError(f"{path}: not a state_dict: {type(error).__name__}: {error}") from error
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ModelFormatError(f"{path}: not a state_dict: {why}") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelFormatError(f"{path}: not a state_dict, a table of tensors")
     return dict(state)
