@@ -4,10 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from rapidfuzz.distance import Levenshtein
 
 from models.basecaller import Basecaller, call, normalise
 from models.errors import SampleRateError
+from models.network import Network
 from models.zoo import load
 from reads.read import Calibration, Read
 from reads.simulate import SimulatedRead, simulate_reads
@@ -94,3 +96,21 @@ def test_normalising_gives_median_0_and_mad_1() -> None:
     values = normalise(signal)
     assert np.median(values) == 0.0
     assert np.median(np.abs(values)) * 1.4826 == pytest.approx(1.0, rel=1e-6)
+
+
+def test_scores_are_returned_when_the_device_is_done(
+    caller: Basecaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited_for: list[torch.device] = []
+
+    class Module:
+        synchronize = staticmethod(waited_for.append)
+
+    # A device that evaluates nothing: its shapes are those of any other.
+    meta = torch.device("meta")
+    monkeypatch.setattr(torch, "get_device_module", lambda device: Module)
+    lazy = Basecaller(caller.config, Network(list(caller.config.layers)), meta)
+    batch = np.zeros((3, caller.chunk_samples), np.float32)
+    scores = lazy.score(batch)
+    assert scores.shape == caller.score(batch).shape
+    assert (scores.device, waited_for) == (meta, [meta])
