@@ -236,7 +236,8 @@ class Client:
             finally:
                 await response.aclose()
         except httpx.TransportError as error:
-            raise LostError(str(error) or type(error).__name__) from error
+            connected = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            raise LostError(str(error) or type(error).__name__, sent=connected) from error
         return response, bytes(answer)
 
     async def _is_ready(self, url: str) -> bool:
@@ -276,7 +277,9 @@ class Client:
         request = self._http.build_request("GET", url + "/v1/models")
         response, document = await self._exchange(request, ANSWER_BYTES)
         if response.status_code != 200:
-            raise NotServedError(f"{url}: /v1/models: {replies.problem_of(response.status_code, document)}")
+            raise NotServedError(
+                f"{url}: /v1/models: {replies.refusal_of(response.status_code, document).words}"
+            )
         try:
             return replies.find_model(document, name)
         except (LookupError, ValueError) as error:
@@ -295,11 +298,13 @@ def _base_url(text: str) -> str:
 
 def _problem(response: httpx.Response, body: bytes) -> Exception:
     """Return what an answer that is not 200 means: for the replica, for the whole, or for this read alone."""
-    said = replies.problem_of(response.status_code, body)
+    refusal = replies.refusal_of(response.status_code, body)
+    said = refusal.words
     match response.status_code:
         # 429 is of the moment, as 503 is: this client, or all at its address, have too much in flight.
         case 429 | 503:
-            return RefusedError(said, replies.retry_after_s(response.headers.get("retry-after")))
+            after_s = replies.retry_after_s(response.headers.get("retry-after"))
+            return RefusedError(said, after_s, not_ready=refusal.not_ready)
         case 502:
             return LostError(said)
         case 401 | 403 | 404:

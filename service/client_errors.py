@@ -31,12 +31,20 @@ class TroubleError(Exception):
 
 
 class RefusedError(TroubleError):
-    """A replica takes no request now; `retry_after_s` is when it said that it would, None if it did not."""
+    """A replica takes no request now; `retry_after_s` is when it said that it would, None if it did not.
 
-    def __init__(self, why: str, retry_after_s: float | None) -> None:
+    One that is loading or stopping, `not_ready`, has to be asked whether it is ready first.
+    """
+
+    def __init__(self, why: str, retry_after_s: float | None, *, not_ready: bool = False) -> None:
         super().__init__(why)
         self.retry_after_s = retry_after_s
+        self.not_ready = not_ready
 
 
 class LostError(TroubleError):
-    """A request went, perhaps, and no whole answer came."""
+    """No whole answer came; `sent` unless there was no connection to send the request on."""
+
+    def __init__(self, why: str, *, sent: bool = True) -> None:
+        super().__init__(why)
+        self.sent = sent

@@ -9,8 +9,9 @@ import math
 from dataclasses import dataclass, field
 
 FIRST_LIMIT = 4.0
-MOST_IN_FLIGHT = 256
-QUEUE_GOAL_S = 2.0
+MOST_IN_FLIGHT = 64
+"""More would not make a Python client faster: its connections are looked through for every request."""
+QUEUE_GOAL_S = 1.0
 """A queue at the replica that is this long keeps it busy: a longer one would only make everybody wait."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0
 """How long it is left alone after a first trouble for which it names no time; doubled for each in a row."""

@@ -60,17 +60,21 @@ class Replicas:
             except RefusedError as refused:
                 self.refusals += 1
                 self._trouble = f"{replica.url}: {refused}"
-                replica.refused(
-                    self._loop.time(),
-                    sent_s=sent_s,
-                    retry_after_s=refused.retry_after_s,
-                    chance=random.random(),
-                )
+                if refused.not_ready:
+                    self._leave(replica)
+                else:
+                    replica.refused(
+                        self._loop.time(),
+                        sent_s=sent_s,
+                        retry_after_s=refused.retry_after_s,
+                        chance=random.random(),
+                    )
             except LostError as lost:
-                self.losses += 1
-                losses += 1
                 self._trouble = f"{replica.url}: {lost}"
                 self._leave(replica)
+                if lost.sent:
+                    self.losses += 1
+                    losses += 1
                 if losses >= MOST_LOSSES:
                     raise NotCalledError(f"its connection was lost {losses} times; last, {lost}") from lost
             except BaseException:

@@ -15,6 +15,7 @@ from models.basecall import Basecall
 
 FASTQ, SAM = "text/x-fastq", "text/x-sam"
 """What is asked for: SAM where the moves are wanted, which are the larger part of it."""
+_NOT_READY = {"urn:fiveways:problem:not-ready", "urn:fiveways:problem:draining"}
 _TAG = re.compile(r"([A-Za-z][A-Za-z0-9]):[A-Za-z]:(.*)")
 _QUEUE = re.compile(r"\bqueue;dur=([0-9.]+)")
 
@@ -67,13 +68,21 @@ def basecall_of(answer: bytes, form: str, read_id: str) -> Basecall:
     return Basecall(sequence, qstring, moves, stride, samples=int(said["ns"]) - int(said["ts"]))
 
 
-def problem_of(status: int, body: bytes) -> str:
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What an answer that is no call says; `not_ready`: that the service is loading or stopping."""
+
+    words: str
+    not_ready: bool = False
+
+
+def refusal_of(status: int, body: bytes) -> Refusal:
     """Return what a problem document says, or the status where the answer is none."""
     try:
         document = orjson.loads(body)
-        return f"{document['title']}: {document['detail']}"
+        return Refusal(f"{document['title']}: {document['detail']}", document["type"] in _NOT_READY)
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return f"it was answered with status {status}"
+        return Refusal(f"it was answered with status {status}")
 
 
 def retry_after_s(field: str | None) -> float | None:

@@ -44,7 +44,9 @@ def fastq(asked: Asked, bases: int = 4) -> Reply:
 
 def problem(status: int, **headers: str) -> Reply:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Reply(status, orjson.dumps({"title": "No", "detail": f"this is {status}"}), named)
+    return Reply(
+        status, orjson.dumps({"type": "about:blank", "title": "No", "detail": f"this is {status}"}), named
+    )
 
 
 class ScriptedServer(ThreadingHTTPServer):

@@ -23,6 +23,7 @@ class Fleet:
     def __init__(self) -> None:
         self.dead: set[str] = set()
         self.full: set[str] = set()
+        self.stopping: set[str] = set()
         self.asked: list[tuple[str, int]] = []
         self.probed: list[str] = []
         self.gate = asyncio.Event()
@@ -30,7 +31,7 @@ class Fleet:
 
     async def probe(self, url: str) -> bool:
         self.probed.append(url)
-        return url not in self.dead
+        return url not in self.dead | self.stopping
 
     def ask(self, number: int) -> Callable[[str], Awaitable[tuple[str, float]]]:
         async def ask(url: str) -> tuple[str, float]:
@@ -38,6 +39,8 @@ class Fleet:
             await self.gate.wait()
             if url in self.dead:
                 raise LostError("reset")
+            if url in self.stopping:
+                raise RefusedError("stopping", 1.0, not_ready=True)
             if url in self.full:
                 raise RefusedError("full", None)
             return url, 0.0
@@ -114,6 +117,42 @@ def test_what_is_refused_goes_to_another_or_comes_again() -> None:
         fleet.full.clear()
         assert await waiting in {"a", "b"}
         assert replicas.refusals > 3
+
+    run(test)
+
+
+def test_one_that_stops_is_sent_nothing_until_a_probe_finds_it_ready() -> None:
+    async def test(fleet: Fleet) -> None:
+        replicas = Replicas(["a"], fleet.probe, patience_s=30)
+        fleet.stopping.add("a")
+        waiting = asyncio.create_task(replicas.send(0, fleet.ask(0)))
+        await until(lambda: len(fleet.probed) > 5)
+        assert len(fleet.asked) == 1
+        fleet.stopping.clear()
+        assert await waiting == "a"
+        assert (replicas.refusals, replicas.losses) == (1, 0)
+
+    run(test)
+
+
+def test_connections_that_cannot_be_made_are_not_the_requests_doing() -> None:
+    async def test(fleet: Fleet) -> None:
+        async def probe(url: str) -> bool:
+            return True
+
+        asked = 0
+
+        async def ask(url: str) -> tuple[str, float]:
+            nonlocal asked
+            asked += 1
+            if asked <= 3 * MOST_LOSSES:
+                raise LostError("refused", sent=False)
+            return url, 0.0
+
+        replicas = Replicas(["a"], probe, patience_s=30)
+        assert await replicas.send(0, ask) == "a"
+        assert replicas.losses == 0
+        await replicas.close()
 
     run(test)
 

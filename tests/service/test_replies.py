@@ -1,18 +1,28 @@
 """What a client makes of the service's answers: calls, models, words and times."""
 
 import numpy as np
+import orjson
 import pytest
 from made_calls import CALLS
 
 from models.basecall import Basecall
+from models.records import fastq_record, sam_header, sam_record
 from reads.read import Read
-from service.answers import FASTQ, SAM, Answer, as_fastq, as_sam
-from service.replies import basecall_of, find_model, problem_of, queue_s, retry_after_s
+from service.errors import BacklogFullError, BusyError, DrainingError, NotReadyError
+from service.replies import FASTQ, SAM, Refusal, basecall_of, find_model, queue_s, refusal_of, retry_after_s
+
+
+def fastq(read: Read, call: Basecall) -> bytes:
+    return fastq_record(read, call, None).encode()
+
+
+def sam(read: Read, call: Basecall) -> bytes:
+    return (sam_header([], version="1") + sam_record(read, call, None, with_moves=True)).encode()
 
 
 @pytest.mark.parametrize(("read", "call"), CALLS)
 def test_a_sam_answer_is_the_whole_call(read: Read, call: Basecall) -> None:
-    got = basecall_of(as_sam(Answer("m", read, call)), SAM, read.read_id)
+    got = basecall_of(sam(read, call), SAM, read.read_id)
     assert (got.sequence, got.qstring, got.stride, got.samples) == (
         call.sequence,
         call.qstring,
@@ -24,14 +34,14 @@ def test_a_sam_answer_is_the_whole_call(read: Read, call: Basecall) -> None:
 
 @pytest.mark.parametrize(("read", "call"), CALLS)
 def test_a_fastq_answer_is_the_call_but_for_its_moves(read: Read, call: Basecall) -> None:
-    got = basecall_of(as_fastq(Answer("m", read, call)), FASTQ, read.read_id)
+    got = basecall_of(fastq(read, call), FASTQ, read.read_id)
     assert (got.sequence, got.qstring, got.samples) == (call.sequence, call.qstring, call.samples)
 
 
 def test_what_was_cut_from_the_read_is_known() -> None:
     read, call = CALLS[0]
     cut = Basecall(call.sequence, call.qstring, call.moves, call.stride, samples=1500)
-    assert basecall_of(as_fastq(Answer("m", read, cut)), FASTQ, read.read_id).samples == 1500
+    assert basecall_of(fastq(read, cut), FASTQ, read.read_id).samples == 1500
 
 
 TAGS = "\tqs:f:9\tns:i:10\tts:i:0"
@@ -79,8 +89,25 @@ def test_a_list_of_models_that_is_none_is_said_to_be(document: bytes) -> None:
 
 
 def test_a_refusal_is_in_the_words_of_its_problem_document() -> None:
-    assert problem_of(503, b'{"title": "Full", "detail": "come again"}') == "Full: come again"
-    assert problem_of(502, b"<html>") == "it was answered with status 502"
+    document = b'{"type": "about:blank", "title": "Full", "detail": "come again"}'
+    assert refusal_of(503, document) == Refusal("Full: come again")
+    assert refusal_of(502, b"<html>") == Refusal("it was answered with status 502")
+
+
+@pytest.mark.parametrize(
+    ("problem", "not_ready"),
+    [
+        (DrainingError("no", retry_after_s=1), True),
+        (NotReadyError("no", retry_after_s=1), True),
+        (BacklogFullError("no", retry_after_s=1), False),
+    ],
+)
+def test_a_service_that_loads_or_stops_is_told_from_one_that_is_full(
+    problem: BusyError,
+    not_ready: bool,
+) -> None:
+    refusal = refusal_of(problem.status, orjson.dumps(problem.document("id")))
+    assert (refusal.words, refusal.not_ready) == (f"{problem.title}: no", not_ready)
 
 
 def test_times_are_read_where_they_are_said() -> None:
