@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import httpx
 import psutil
 
 from benchmarks.paced import PacedCaller
@@ -85,6 +86,11 @@ class Replica:
     def rss_bytes(self) -> int:
         """Return the memory that it has resident."""
         return int(psutil.Process(self._process.pid).memory_info().rss)
+
+    def metric(self, name: str) -> int:
+        """Return the sum of one of its metrics over all labels."""
+        lines = httpx.get(self.url + "/metrics", timeout=START_S).text.splitlines()
+        return int(sum(float(line.split()[-1]) for line in lines if line.startswith(name + "{")))
 
     def _last_words(self) -> str:
         return " | ".join(self._log.read_text().splitlines()[-3:])

@@ -12,11 +12,30 @@ from typing import Annotated
 import typer
 
 from benchmarks import survival
+from benchmarks.company import company as keep_company
 from benchmarks.findings import Finding, all_kept, show
+from benchmarks.flood import flood as flood_it
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Soaks of the service, on loopback.")
 
 Seconds = Annotated[float, typer.Option(min=1.0, help="How long it goes on.")]
+
+
+@app.command()
+def flood(seconds: Seconds = 60.0) -> None:
+    """Send one replica twenty times what it can do: it does what it can, and refuses the rest at once."""
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        _end("flood", flood_it(Path(folder), seconds))
+
+
+@app.command()
+def company(
+    model: Annotated[str, typer.Option("-m", "--model", help="A model of the zoo, or paced.")] = "",
+    reads: Annotated[int, typer.Option("-n", min=1, help="Reads to send twice.")] = 100,
+) -> None:
+    """Send the same reads alone and among others: the answers are the same, and all bases are counted."""
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        _end("company", keep_company(Path(folder), model, reads))
 
 
 @app.command()
