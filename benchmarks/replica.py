@@ -59,14 +59,14 @@ class Replica:
         )
         self._process.start()
         its.close()
-        try:
-            if not ours.poll(START_S):
-                raise ReplicaError(f"a replica was not ready in {START_S:g} s: {self._last_words()}")
-            self.url = ours.recv()
-        except EOFError as error:
-            raise ReplicaError(f"a replica did not start: {self._last_words()}") from error
-        finally:
-            ours.close()
+        with ours:
+            try:
+                self.url = ours.recv() if ours.poll(START_S) else ""
+            except EOFError:  # it has ended
+                self.url = ""
+        if not self.url:
+            self.kill()
+            raise ReplicaError(f"a replica was not ready in {START_S:g} s: {self._last_words()}")
         self._settings["port"] = int(self.url.rpartition(":")[2])
 
     def kill(self) -> None:

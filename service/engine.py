@@ -202,6 +202,8 @@ class Engine:
                 self._queue.changed.wait_for(lambda: self._broken or self._open.slices or self._queue.closed)
                 self._queue.idle.discard(self)
                 self._queue.changed.notify_all()
+                if self._dead:
+                    return None
                 broken = self._broken
                 if not broken:
                     batch, self._open = self._open, Batch(self._capacity)

@@ -197,6 +197,19 @@ def test_ctrl_c_ends_it_with_130_and_leaves_no_half_written_file(many: Path, tmp
     assert list(tmp_path.iterdir()) == []
 
 
+def test_ctrl_c_ends_a_call_in_this_process_likewise(many: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, str(many), "-o", str(tmp_path / "calls.fastq")], stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        # Its file has a hidden name while it is written.
+        wait_for(lambda: process.poll() is not None or any(tmp_path.iterdir()))
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=WAIT_S)
+    assert (process.returncode, said) == (130, "fiveways call: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("remote", [True, False])
 def test_a_reader_that_has_enough_ends_it_in_silence(many: Path, remote: bool) -> None:
     with serving() as running:

@@ -246,6 +246,20 @@ def test_when_one_of_two_engines_gives_up_the_other_takes_its_reads() -> None:
     assert not broken.batches
 
 
+def test_when_a_thread_of_one_of_two_engines_ends_the_other_takes_its_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with working(TinyCaller(), TinyCaller()) as model:
+        broken = model._engines[0]
+        monkeypatch.setattr(broken, "_wanted", None)
+        for n in range(20):
+            signal = random_signal(1000, seed=n)
+            assert sequence(submit(model, signal)) == expected_sequence(signal)
+        wait_for(lambda: broken.dead)
+        assert not model.healthy
+        wait_for(lambda: model._queue.idle == {model._engines[1]})
+
+
 class SmallCaller(GatedCaller):
     """Has memory for four chunks at once."""
 
