@@ -52,8 +52,9 @@ class Replicas:
         too long, and what else `ask` raises.
         """
         losses = 0
+        began_s = self._loop.time()
         while True:
-            replica = await self._place(number)
+            replica = await self._place(number, began_s)
             sent_s = self._loop.time()
             try:
                 answer, queue_s = await ask(replica.url)
@@ -86,6 +87,7 @@ class Replicas:
                 return answer
             finally:
                 self._hand_out()
+            self._check_patience(began_s)
 
     async def close(self) -> None:
         """Look for lost replicas no longer."""
@@ -95,7 +97,7 @@ class Replicas:
             probe.cancel()
         await asyncio.gather(*self._probes, return_exceptions=True)
 
-    async def _place(self, number: int) -> Replica:
+    async def _place(self, number: int, began_s: float) -> Replica:
         """Wait for a replica that takes a request, and count it as sent one."""
         while True:
             place: asyncio.Future[Replica] = self._loop.create_future()
@@ -104,11 +106,8 @@ class Replicas:
             try:
                 async with asyncio.timeout(self._patience_s):
                     return await self._placed(place)
-            except TimeoutError as error:
-                if self._given_up():
-                    raise UnreachableError(
-                        f"nothing was answered for {self._patience_s:g} s; at last, {self._trouble}"
-                    ) from error
+            except TimeoutError:
+                self._check_patience(began_s)
 
     async def _placed(self, place: "asyncio.Future[Replica]") -> Replica:
         try:
@@ -119,9 +118,13 @@ class Replicas:
                 self._hand_out()
             raise
 
-    def _given_up(self) -> bool:
+    def _check_patience(self, began_s: float) -> None:
+        """Raise UnreachableError where nothing was answered for too long and nothing is in flight."""
         idle = all(replica.in_flight == 0 for replica in self._replicas)
-        return idle and self._loop.time() - self._answered_s >= self._patience_s
+        if idle and self._loop.time() - max(self._answered_s, began_s) >= self._patience_s:
+            raise UnreachableError(
+                f"nothing was answered for {self._patience_s:g} s; at last, {self._trouble}"
+            )
 
     def _hand_out(self) -> None:
         """Give places to those who wait, as long as there are both; come back when there can be more."""

@@ -173,31 +173,36 @@ def test_a_request_that_loses_every_connection_is_given_up() -> None:
     run(test)
 
 
-def test_where_no_replica_takes_anything_for_too_long_it_is_over() -> None:
+@pytest.mark.parametrize(("state", "said"), [("dead", "reset"), ("full", "full")])
+def test_where_no_replica_takes_anything_for_too_long_it_is_over(state: str, said: str) -> None:
     async def test(fleet: Fleet) -> None:
-        fleet.dead.add("a")
+        getattr(fleet, state).add("a")
         replicas = Replicas(["a"], fleet.probe, patience_s=0.05)
-        with pytest.raises(UnreachableError, match=r"nothing was answered for 0\.05 s; at last, a: reset"):
-            await replicas.send(0, fleet.ask(0))
+        sent = [asyncio.create_task(replicas.send(n, fleet.ask(n))) for n in range(10)]
+        for ended in await asyncio.gather(*sent, return_exceptions=True):
+            assert isinstance(ended, UnreachableError)
+            assert str(ended) == f"nothing was answered for 0.05 s; at last, a: {said}"
         await replicas.close()
 
     run(test)
 
 
-def test_a_slow_answer_is_no_reason_to_give_up() -> None:
+def test_a_slow_answer_is_no_reason_to_give_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = 0
+    check = Replicas._check_patience
+
+    def counting(self: Replicas, began_s: float) -> None:
+        nonlocal checks
+        checks += 1
+        check(self, began_s)
+
+    monkeypatch.setattr(Replicas, "_check_patience", counting)
+
     async def test(fleet: Fleet) -> None:
         replicas = Replicas(["a"], fleet.probe, patience_s=0.01)
         fleet.gate.clear()
         sent = [asyncio.create_task(replicas.send(n, fleet.ask(n))) for n in range(10)]
-        timed_out = 0
-
-        def given_up() -> bool:
-            nonlocal timed_out
-            timed_out += 1
-            return original()
-
-        original, replicas._given_up = replicas._given_up, given_up  # type: ignore[method-assign]
-        await until(lambda: timed_out > 20)
+        await until(lambda: checks > 20)
         fleet.gate.set()
         assert await asyncio.gather(*sent) == ["a"] * 10
 
