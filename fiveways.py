@@ -3,11 +3,11 @@
 import typer
 
 from loadgen.cli import bench, report
-from models.call import call
 from models.cli import models_app
 from models.evaluate import evaluate
 from models.train_cli import train_app
 from reads.cli import simulate
+from service.call import call
 from service.cli import serve
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

@@ -5,7 +5,6 @@ A read's call depends on that read alone: not on what else is in a batch, nor on
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from os import cpu_count
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from models.basecall import Basecall
 from models.caller import Caller, ChunkCall, Chunks
 from models.chunks import cut, stitch
 from models.config import ModelConfig
+from models.cores import usable_cores
 from models.decode import decode_batch, decode_chunk
 from models.errors import SampleRateError
 from models.native.native import NativeNetwork, native
@@ -83,7 +83,10 @@ class Basecaller:
     def score(self, batch: NDArray[np.float32]) -> Any:
         """Evaluate the network on [n, chunk_samples]: scores, float32 [n, T, ...], on the device."""
         if self._device.type != "cpu":
-            return self._network(torch.from_numpy(batch)[:, None].to(self._device)).float()
+            scores = self._network(torch.from_numpy(batch)[:, None].to(self._device)).float()
+            # So far that is only asked of the device; the time it takes would be taken for the decoder's.
+            torch.get_device_module(self._device).synchronize(self._device)
+            return scores
         shares = np.array_split(batch, min(self._streams, len(batch)))
         if self._native:
             scores = self._native.scores(*batch.shape)
@@ -143,12 +146,3 @@ def call(caller: Caller, reads: Iterable[Read]) -> Iterator[tuple[Read, Basecall
     if rows:
         run(len(rows))
     yield from finished()
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may run on."""
-    try:
-        from os import sched_getaffinity  # noqa: PLC0415 - Linux only
-    except ImportError:
-        return cpu_count() or 1
-    return len(sched_getaffinity(0))

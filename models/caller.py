@@ -62,7 +62,10 @@ class Caller(Protocol):
         """Normalise and cut a read. Raises SampleRateError; a read of no samples has no chunks."""
 
     def score(self, batch: NDArray[np.float32]) -> Any:
-        """Evaluate the network on `batch` [n, chunk_samples], n >= 1, for `decode` alone to understand."""
+        """Evaluate the network on `batch` [n, chunk_samples], n >= 1, for `decode` alone to understand.
+
+        Returns when the device is done.
+        """
 
     def decode(self, scores: Any) -> Sequence[ChunkCall]:
         """Decode what `score` returned: one call a chunk, in order."""

@@ -76,8 +76,8 @@ def model(
     import json  # noqa: PLC0415
     from dataclasses import asdict, replace  # noqa: PLC0415
 
-    from models.basecaller import usable_cores  # noqa: PLC0415
     from models.config import load_config  # noqa: PLC0415
+    from models.cores import usable_cores  # noqa: PLC0415
     from models.errors import ModelError  # noqa: PLC0415
     from models.examples import RealSource, SimulatedSource, Source, SplicedSource  # noqa: PLC0415
     from models.train import Progress, Trainer, TrainSettings  # noqa: PLC0415

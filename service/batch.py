@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from models.caller import ChunkCall
 from service.job import Job, Priority
 
-AGEING_S = 60.0
-"""How long one class of priority goes before the next: who has waited longer goes first, whatever it is."""
+AGEING_S = 240.0
+"""How long one class of priority goes before the next: who has waited longer goes first, whatever it is. Well
+above the wait that requests are admitted to: those that wait no longer never go before the more urgent."""
 LONG_S = 10.0
-"""A read that needs the engines as long as this is long: one that needs nothing goes before it as if it had
-come AGEING_S earlier."""
+"""A read that needs the engines as long as this is long."""
+LENGTH_S = 60.0
+"""One that needs nothing goes before a long one as if it had come so much earlier."""
 
 
 def rank(arrived_s: float, rest_s: float, priority: Priority) -> float:
@@ -25,9 +27,9 @@ def rank(arrived_s: float, rest_s: float, priority: Priority) -> float:
 
     High goes before normal before low, and among equals who has less left (`rest_s`, seconds of engine time)
     before who has more. As the rank of who waits is fixed and that of newcomers grows with the time, nobody
-    waits behind anyone who came more than 3 * AGEING_S later.
+    waits behind anyone who came more than 2 * AGEING_S + LENGTH_S later.
     """
-    return arrived_s + AGEING_S * (priority + min(1.0, rest_s / LONG_S))
+    return arrived_s + AGEING_S * priority + LENGTH_S * min(1.0, rest_s / LONG_S)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,18 +57,19 @@ class Batch:
         """Return what it costs, in samples."""
         return sum(len(part.rows) * part.job.row_samples for part in self.slices)
 
-    def room(self, priority: Priority) -> int:
-        """Return how many chunks of a job of `priority` it can take: less urgent ones give way."""
-        return self.capacity - sum(len(part.rows) for part in self.slices if part.job.priority <= priority)
+    def room(self, job: Job) -> int:
+        """Return how many chunks of `job` it can take: less urgent ones give way, unless it is their turn."""
+        return self.capacity - sum(len(part.rows) for part in self.slices if not _gives_way(part.job, job))
 
     def add(self, job: Job) -> list[Job]:
         """Take as many of the pending chunks of `job` as there is room for; return the jobs that gave way,
         whose chunks are pending again."""
         displaced: list[Job] = []
-        wanted = min(self.room(job.priority), sum(len(rows) for rows in job.pending))
+        wanted = min(self.room(job), sum(len(rows) for rows in job.pending))
         while self.capacity - self.rows < wanted:
-            # Of the least urgent, the one that came into the batch last.
-            part = max(reversed(self.slices), key=lambda part: part.job.priority)
+            part = max(
+                (part for part in self.slices if _gives_way(part.job, job)), key=lambda part: part.job.rank
+            )
             self.slices.remove(part)
             part.job.pending.appendleft(part.rows)
             displaced.append(part.job)
@@ -75,6 +78,10 @@ class Batch:
             self.slices.append(Slice(job, rows))
             wanted -= len(rows)
         return displaced
+
+    def drop_finished(self) -> None:
+        """Drop the chunks of jobs that have ended: nobody waits for them."""
+        self.slices = [part for part in self.slices if not part.job.outcome.done()]
 
     def give_back(self) -> list[Job]:
         """Make all its chunks pending again; return their jobs."""
@@ -99,3 +106,8 @@ class Batch:
             shares.append((part, list(calls[at : at + len(part.rows)])))
             at += len(part.rows)
         return shares
+
+
+def _gives_way(packed: Job, job: Job) -> bool:
+    """Return whether what is packed of a job gives way to another: not once it is its turn."""
+    return packed.priority > job.priority and packed.rank > job.rank

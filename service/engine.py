@@ -153,7 +153,9 @@ class Engine:
         return True
 
     def _wanted(self, job: Job) -> bool:
-        return not self._broken and self._open.room(job.priority) > 0
+        # What one engine holds ready while it works is work that an idle one could do now.
+        due = self in self._queue.idle or not self._queue.idle
+        return due and not self._broken and self._open.room(job) > 0
 
     def _cut(self, job: Job) -> bool:
         """Cut the job's read into chunks; return whether there is something to score."""
@@ -196,12 +198,21 @@ class Engine:
         """Wait for chunks, and restart first where that is needed; None once there will be none."""
         while True:
             with self._queue.changed:
+                self._queue.idle.add(self)
                 self._queue.changed.wait_for(lambda: self._broken or self._open.slices or self._queue.closed)
-                if not self._broken:
+                self._queue.idle.discard(self)
+                self._queue.changed.notify_all()
+                if self._dead:
+                    return None
+                broken = self._broken
+                if not broken:
                     batch, self._open = self._open, Batch(self._capacity)
-                    self._queue.changed.notify_all()
-                    return batch if batch.slices else None
-            if not self._restart():
+                    batch.drop_finished()
+                    if batch.slices:
+                        return batch
+                    if self._queue.closed:
+                        return None
+            if broken and not self._restart():
                 return None
 
     def _restart(self) -> bool:

@@ -153,14 +153,18 @@ class InternalError(Problem):
 class BusyError(Problem):
     """Not now: `retry_after_s` is when it can succeed, computed from the drain rate."""
 
+    closes: ClassVar[bool] = False
+    """Whether the connection is of no more use, so that the next is made anew, perhaps to another replica."""
+
     def __init__(self, detail: str, *, retry_after_s: float) -> None:
         super().__init__(detail)
         self.retry_after_s = max(1, math.ceil(retry_after_s))
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """Say when to come again."""
-        return [("retry-after", str(self.retry_after_s))]
+        """Say when to come again, and on which connection not to."""
+        closing = [("connection", "close")] if self.closes else []
+        return [("retry-after", str(self.retry_after_s)), *closing]
 
 
 class ClientBusyError(BusyError):
@@ -172,12 +176,7 @@ class ClientBusyError(BusyError):
 class CrowdedError(BusyError):
     """More connections than there may be."""
 
-    status, title = 503, "Too many connections"
-
-    @property
-    def headers(self) -> list[tuple[str, str]]:
-        """Say when to come again, and close this one."""
-        return [*super().headers, ("connection", "close")]
+    status, title, closes = 503, "Too many connections", True
 
 
 class BacklogFullError(BusyError):
@@ -195,7 +194,7 @@ class NotReadyError(BusyError):
 class DrainingError(BusyError):
     """The service is stopping."""
 
-    status, title = 503, "The service is stopping"
+    status, title, closes = 503, "The service is stopping", True
 
 
 class DeadlineError(BusyError):

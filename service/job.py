@@ -36,6 +36,8 @@ class Job:
         self.cost_samples = cost_samples
         self.priority = priority
         self.arrived_s = arrived_s
+        self.rank = arrived_s
+        """When its turn is (`batch.rank`), as of when it was queued last."""
         self.outcome: Future[Basecall] = Future()
         self.pending: deque[range] = deque()
         self.compute_s = 0.0

@@ -1,16 +1,31 @@
 """The reads that wait for an engine, in the order of their rank; shared by the engines of one model.
 
-Bounded by admission, not here. Whoever waits for anything to change waits on `changed`, which guards the
-batches that the engines fill, too. Jobs that nobody waits for any longer are dropped when their turn comes.
+Bounded by admission, not here: what is admitted no longer, because nobody waits for it, is let go at once.
+Whoever waits for anything to change waits on `changed`, which guards the batches that the engines fill, too.
 """
 
 import heapq
 import itertools
 import threading
+import weakref
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 
 from service.batch import rank
 from service.job import Job
+
+FORGOTTEN_MANY = 64
+"""How many empty places the queue has before it is worth closing the gaps."""
+
+
+@dataclass(slots=True, order=True)
+class Place:
+    """A job's place, empty once the job has left it. Equal ranks go in the order of their pushing."""
+
+    rank: float
+    serial: int
+    job: Job | None = field(compare=False)
 
 
 class ReadQueue:
@@ -18,9 +33,11 @@ class ReadQueue:
 
     def __init__(self, samples_per_s: Callable[[], float]) -> None:
         self.changed = threading.Condition()
+        self.idle: set[object] = set()
+        """The engines that have nothing to do: what comes is theirs before it is anybody's."""
         self._samples_per_s = samples_per_s
-        self._heap: list[tuple[float, int, Job]] = []
-        # Jobs cannot be compared: equal ranks go in the order in which they were pushed.
+        self._heap: list[Place] = []
+        self._places: dict[Job, Place] = {}
         self._serial = itertools.count()
         self._closed: Exception | None = None
 
@@ -29,14 +46,24 @@ class ReadQueue:
         """Return whether no job will come any more."""
         return self._closed is not None
 
+    def add(self, job: Job) -> None:
+        """Push a new job, and forget it when it ends before its turn."""
+        # Not the job itself: its future would hold on to it, and it to its future.
+        job.outcome.add_done_callback(partial(self._forget_ended, weakref.ref(job)))
+        self.push(job)
+
     def push(self, job: Job) -> None:
-        """Put a job in its place. In a closed queue it fails at once."""
+        """Put a job in its place, instead of the one it has. In a closed queue it fails at once."""
         with self.changed:
             if self._closed is not None:
                 job.fail(self._closed)
                 return
-            rest_s = job.rest_samples / self._samples_per_s()
-            heapq.heappush(self._heap, (rank(job.arrived_s, rest_s, job.priority), next(self._serial), job))
+            self._leave(job)
+            if job.outcome.done():
+                return
+            job.rank = rank(job.arrived_s, job.rest_samples / self._samples_per_s(), job.priority)
+            place = self._places[job] = Place(job.rank, next(self._serial), job)
+            heapq.heappush(self._heap, place)
             self.changed.notify_all()
 
     def pop(self, wanted: Callable[[Job], bool]) -> Job | None:
@@ -46,9 +73,10 @@ class ReadQueue:
         """
         with self.changed:
             while not self.closed:
-                self._drop_finished()
-                if self._heap and wanted(self._heap[0][2]):
-                    return heapq.heappop(self._heap)[2]
+                job = self._first()
+                if job is not None and wanted(job):
+                    self._leave(job)
+                    return job
                 self.changed.wait()
             return None
 
@@ -56,15 +84,38 @@ class ReadQueue:
         """Fail what waits, and what comes, with `error`."""
         with self.changed:
             self._closed = self._closed or error
-            for _, _, job in self._heap:
+            for job in list(self._places):
                 job.fail(error)
+            self._places.clear()
             self._heap.clear()
             self.changed.notify_all()
 
-    def _drop_finished(self) -> None:
-        """Drop first jobs that have ended, or whose chunks other engines have taken meanwhile."""
+    def _first(self) -> Job | None:
+        """Return the first job that has anything left: engines may have taken all of it meanwhile."""
         while self._heap:
-            job = self._heap[0][2]
-            if not job.outcome.done() and (job.pending or not job.is_open):
-                return
-            heapq.heappop(self._heap)
+            job = self._heap[0].job
+            if job is None:
+                heapq.heappop(self._heap)
+            elif job.pending or not job.is_open:
+                return job
+            else:
+                self._leave(job)
+        return None
+
+    def _leave(self, job: Job) -> bool:
+        """Empty the place of a job; return whether it had one."""
+        place = self._places.pop(job, None)
+        if place is None:
+            return False
+        place.job = None
+        if len(self._heap) > 2 * len(self._places) + FORGOTTEN_MANY:
+            self._heap = [place for place in self._heap if place.job is not None]
+            heapq.heapify(self._heap)
+        return True
+
+    def _forget_ended(self, ended: "weakref.ref[Job]", _outcome: object) -> None:
+        job = ended()
+        if job is not None:
+            with self.changed:
+                if self._leave(job):
+                    self.changed.notify_all()

@@ -100,7 +100,7 @@ class ServedModel:
         """
         cost = self.cost_samples(len(read.signal))
         job = Job(read, cost_samples=cost, priority=priority, arrived_s=arrived_s)
-        self._queue.push(job)
+        self._queue.add(job)
         return job
 
     def forget_rates(self) -> None:

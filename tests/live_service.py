@@ -21,8 +21,10 @@ from service.server import SignalledServer, listen
 from service.service import Load, Service
 from service.settings import Settings
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 """How long tests wait for what should come at once."""
+START_S = 300.0
+"""How long a service may take to be ready: a real model is loaded and compiled, perhaps on a busy machine."""
 STRIDE = 10
 
 
@@ -156,7 +158,7 @@ def serving(
         thread.start()
         if while_loading:
             while_loading(server, port)
-        assert ready.wait(WAIT_S)
+        assert ready.wait(START_S)
         assert statuses or not ended.is_set(), "it could not start"
         try:
             yield Running(service, server, f"http://127.0.0.1:{port}", port, ended, statuses)

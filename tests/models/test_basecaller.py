@@ -4,10 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from rapidfuzz.distance import Levenshtein
 
 from models.basecaller import Basecaller, call
 from models.errors import SampleRateError
+from models.network import Network
 from models.zoo import load
 from reads.read import Calibration, Read
 from reads.simulate import SimulatedRead, simulate_reads
@@ -97,3 +99,21 @@ def test_every_core_of_a_large_machine_gets_rows_of_a_batch(monkeypatch: pytest.
     monkeypatch.setattr("models.basecaller.usable_cores", lambda: 100)
     loaded = load(device="cpu")
     assert loaded.batch_chunks >= 100 * 4
+
+
+def test_scores_are_returned_when_the_device_is_done(
+    caller: Basecaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited_for: list[torch.device] = []
+
+    class Module:
+        synchronize = staticmethod(waited_for.append)
+
+    # A device that evaluates nothing: its shapes are those of any other.
+    meta = torch.device("meta")
+    monkeypatch.setattr(torch, "get_device_module", lambda device: Module)
+    lazy = Basecaller(caller.config, Network(list(caller.config.layers)), meta)
+    batch = np.zeros((3, caller.chunk_samples), np.float32)
+    scores = lazy.score(batch)
+    assert scores.shape == caller.score(batch).shape
+    assert (scores.device, waited_for) == (meta, [meta])

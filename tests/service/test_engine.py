@@ -62,6 +62,27 @@ def test_several_engines_share_one_queue() -> None:
         assert sum(callers[0].batches) + sum(callers[1].batches) == 100
 
 
+def test_what_comes_goes_to_an_idle_engine_before_it_is_held_ready_by_a_busy_one() -> None:
+    callers = GatedCaller(), GatedCaller()
+    for caller in callers:
+        caller.gate.clear()
+    with working(*callers) as model:
+        held = []
+        for idle in (1, 0):
+            held.append(submit(model, random_signal(100)))
+            wait_for(lambda idle=idle: len(model._queue.idle) == idle)  # type: ignore[misc]
+        assert [caller.batches for caller in callers] == [[1], [1]]
+        callers[1].gate.set()
+        for n in range(50):
+            wait_for(lambda: len(model._queue.idle) == 1)
+            signal = random_signal(100, seed=n)
+            assert sequence(submit(model, signal)) == expected_sequence(signal)
+        assert len(callers[0].batches) == 1
+        callers[0].gate.set()
+        for job in held:
+            sequence(job)
+
+
 def test_an_idle_engine_takes_what_is_there_and_a_busy_one_full_batches() -> None:
     caller = GatedCaller()
     caller.gate.clear()
@@ -110,6 +131,23 @@ def test_a_read_whose_client_has_gone_is_not_scored() -> None:
         for job in (first, filling, last):
             sequence(job)
     assert caller.batches == [1, 16, 1]
+
+
+def test_a_read_whose_client_goes_when_it_is_packed_is_not_scored() -> None:
+    caller = GatedCaller()
+    caller.gate.clear()
+    with working(caller) as model:
+        first = submit(model, random_signal(100))
+        assert caller.waiting.wait(WAIT_S)
+        gone = submit(model, random_signal(200 + 160 * 9))
+        wait_until_packed(model, 10)
+        last = submit(model, random_signal(100))
+        wait_until_packed(model, 11)
+        assert gone.outcome.cancel()
+        caller.gate.set()
+        sequence(first)
+        sequence(last)
+    assert caller.batches == [1, 1]
 
 
 def test_a_read_at_another_rate_is_refused_and_others_go_on() -> None:
@@ -206,6 +244,20 @@ def test_when_one_of_two_engines_gives_up_the_other_takes_its_reads() -> None:
             signal = random_signal(1000, seed=n)
             assert sequence(submit(model, signal)) == expected_sequence(signal)
     assert not broken.batches
+
+
+def test_when_a_thread_of_one_of_two_engines_ends_the_other_takes_its_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with working(TinyCaller(), TinyCaller()) as model:
+        broken = model._engines[0]
+        monkeypatch.setattr(broken, "_wanted", None)
+        for n in range(20):
+            signal = random_signal(1000, seed=n)
+            assert sequence(submit(model, signal)) == expected_sequence(signal)
+        wait_for(lambda: broken.dead)
+        assert not model.healthy
+        wait_for(lambda: model._queue.idle == {model._engines[1]})
 
 
 class SmallCaller(GatedCaller):

@@ -29,6 +29,8 @@ def test_what_is_in_flight_is_finished_and_nothing_new_is_taken() -> None:
         refused = running.call(random_signal(100))
         assert (refused.status_code, refused.json()["title"]) == (503, "The service is stopping")
         assert int(refused.headers["retry-after"]) >= 1
+        # Behind one address of several replicas, the next connection may lead to another.
+        assert refused.headers["connection"] == "close"
         caller.gate.set()
         assert in_flight.result(WAIT_S).status_code == 200
         assert running.ended.wait(WAIT_S)

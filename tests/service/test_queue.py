@@ -1,13 +1,14 @@
 """The queue: whose turn it is, who is dropped, and what its closing does."""
 
 import threading
+import weakref
 
 import pytest
 from live_service import WAIT_S, random_signal, read_of
 
 from service.errors import EngineError
 from service.job import Job, Priority
-from service.queue import ReadQueue
+from service.queue import FORGOTTEN_MANY, ReadQueue
 
 
 def job(
@@ -21,7 +22,7 @@ def job(
 def queue_of(*jobs: Job) -> ReadQueue:
     queue = ReadQueue(lambda: 1000.0)
     for one in jobs:
-        queue.push(one)
+        queue.add(one)
     return queue
 
 
@@ -46,6 +47,29 @@ def test_jobs_that_nobody_waits_for_are_dropped() -> None:
     queue = queue_of(gone, waited_for)
     gone.outcome.cancel()
     assert order(queue, 1) == ["waited for"]
+
+
+def test_what_nobody_waits_for_is_not_kept_until_its_turn() -> None:
+    queue = queue_of(job("first"), *(job(f"{n}", arrived_s=1) for n in range(500)))
+    samples = job("gone", arrived_s=2)
+    kept = weakref.ref(samples)
+    queue.add(samples)
+    samples.outcome.cancel()
+    del samples
+    assert kept() is None
+    for place in list(queue._heap)[1:]:
+        assert place.job is None or place.job.outcome.cancel()
+    assert len(queue._heap) <= 2 + FORGOTTEN_MANY
+    assert order(queue, 1) == ["first"]
+
+
+def test_a_job_has_one_place_that_of_its_last_pushing() -> None:
+    moved = job("moved", samples=5000)
+    queue = queue_of(moved, job("second", arrived_s=1), job("third", arrived_s=2))
+    moved.cost_samples = 100
+    queue.push(moved)
+    assert order(queue, 3) == ["moved", "second", "third"]
+    assert len(queue._places) == 0
 
 
 def test_who_waits_for_a_job_is_woken_by_it() -> None:
