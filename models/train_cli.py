@@ -128,7 +128,7 @@ def _true_reads(
     from reads.files import open_reads  # noqa: PLC0415
     from reads.simulate import chemistry as levels_of  # noqa: PLC0415
 
-    index = Reference(reference)
+    index = Reference.of_file(reference)
     loaded = load(caller or DEFAULT)
     with open_reads(
         reads, on_problem=lambda problem: typer.echo(f"fiveways train: {problem}", err=True)

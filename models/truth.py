@@ -55,7 +55,7 @@ def true_reads(
 ) -> Iterator[TrueRead]:
     """Yield the reads whose truth can be told; the others are left out."""
     for read, basecall in call(caller, reads):
-        mapping = reference.map(basecall)
+        mapping = reference.map(basecall.sequence)
         if mapping and believable(mapping, basecall):
             found = lay(read, basecall, mapping, levels)
             if found:
