@@ -112,9 +112,9 @@ def _evaluate_one(
     from models.called import holds_calls  # noqa: PLC0415
     from models.errors import device_failures  # noqa: PLC0415
     from models.evaluation import evaluate_calls, evaluate_model  # noqa: PLC0415
-    from models.progress import following  # noqa: PLC0415
     from models.zoo import load  # noqa: PLC0415
     from reads.files import open_reads  # noqa: PLC0415
+    from reads.progress import following  # noqa: PLC0415
 
     from_file = holds_calls(Path(name))
     caller = None if from_file else load(name, device)

@@ -40,8 +40,8 @@ def levels(
     chemistry: Chemistry = "r9.4.1",
 ) -> None:
     """Estimate the level, spread and dwell of each k-mer from reads, starting from those of a chemistry."""
-    from reads.levels import fit  # noqa: PLC0415
-    from reads.simulate import chemistry as levels_of  # noqa: PLC0415
+    from reads.estimate import fit  # noqa: PLC0415
+    from reads.levels import chemistry as levels_of  # noqa: PLC0415
 
     with errors_as_lines():
         former = levels_of(chemistry)
@@ -82,7 +82,7 @@ def model(
     from models.examples import RealSource, SimulatedSource, Source, SplicedSource  # noqa: PLC0415
     from models.train import Progress, Trainer, TrainSettings  # noqa: PLC0415
     from models.zoo import write_weights  # noqa: PLC0415
-    from reads.simulate import chemistry as levels_of  # noqa: PLC0415
+    from reads.levels import chemistry as levels_of  # noqa: PLC0415
 
     with errors_as_lines():
         config = load_config(output)
@@ -126,7 +126,7 @@ def _true_reads(
     from models.truth import true_reads  # noqa: PLC0415
     from models.zoo import DEFAULT, load  # noqa: PLC0415
     from reads.files import open_reads  # noqa: PLC0415
-    from reads.simulate import chemistry as levels_of  # noqa: PLC0415
+    from reads.levels import chemistry as levels_of  # noqa: PLC0415
 
     index = Reference.of_file(reference)
     loaded = load(caller or DEFAULT)

@@ -13,8 +13,9 @@ from models.basecaller import call, normalise
 from models.caller import Caller
 from models.examples import AlignedRead
 from models.mapping import GAP, Mapping, Reference
+from reads.estimate import Aligned
 from reads.kmers import kmers
-from reads.levels import Aligned, Levels
+from reads.levels import Levels
 from reads.read import Read
 from reads.resquiggle import Alignment, resquiggle
 
@@ -38,7 +39,7 @@ class TrueRead:
     signal_start: int
 
     def for_levels(self, levels: Levels) -> Aligned:
-        """Return it as `reads.levels.fit` takes it, in pA."""
+        """Return it as `reads.estimate.fit` takes it, in pA."""
         read = self.read
         picoamps = read.calibration.picoamps(read.signal[self.signal_start :])
         starts = self.alignment.starts

@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 from fiveways import app
 from reads.fast5 import Fast5Writer
 from reads.kmers import decode
-from reads.levels import Levels
-from reads.simulate import chemistry, simulate_reads
+from reads.levels import Levels, chemistry
+from reads.simulate import simulate_reads
 
 CODES = np.random.default_rng(11).integers(0, 4, 20_000).astype(np.uint8)
 
@@ -86,7 +86,7 @@ def test_wrong_use_is_one_line_and_exit_status_2(folder: Path, arguments: list[s
 def test_levels_are_found_again_from_reads_simulated_with_them(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "levels.npz"
     with Fast5Writer(tmp_path / "reads.fast5") as writer:
-        for one in itertools.islice(simulate_reads(seed=5, mean_bases=6000, contigs={"chr": CODES}), 12):
+        for one in itertools.islice(simulate_reads(seed=5, mean_bases=6000, contigs={"chr": CODES}), 8):
             writer.write(one.read)
     result = run("train", "levels", tmp_path / "reads.fast5", "--reference", folder / "ref.fa", "-o", output)
     assert result.exit_code == 0, result.stderr

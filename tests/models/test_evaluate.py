@@ -16,7 +16,8 @@ from models.evaluation import Evaluation, as_plain
 from models.page import render
 from reads.fast5 import Fast5Writer
 from reads.kmers import decode
-from reads.simulate import SimulatedRead, chemistry, simulate
+from reads.levels import chemistry
+from reads.simulate import SimulatedRead, simulate
 
 pytestmark = pytest.mark.usefixtures("mappy")
 

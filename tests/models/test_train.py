@@ -11,7 +11,7 @@ from models.errors import ModelFormatError
 from models.examples import SimulatedSource
 from models.train import Progress, Trainer, TrainSettings
 from models.zoo import DEFAULT, ZOO
-from reads.simulate import chemistry
+from reads.levels import chemistry
 
 SAMPLES = 500
 
