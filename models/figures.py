@@ -6,7 +6,7 @@ a table of it, too.
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from itertools import cycle
 from typing import Any
@@ -157,3 +157,26 @@ def pairs(evaluations: Sequence[Evaluation]) -> str:
         axes.set_ylabel(f"identity by {second.name}, %")
 
     return draw("The same reads by both callers", paint)
+
+
+def training(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Draw the log of a training: the loss, and the identity of held-out reads, over the hours trained."""
+    steps = [line for line in lines if line["kind"] == "progress"]
+    judged = [line for line in lines if line["kind"] == "evaluation" and line["identity_median"]]
+
+    def paint(axes: Axes) -> None:
+        axes.plot(
+            [line["trained_s"] / 3600 for line in steps], [line["loss"] for line in steps],
+            color=COLOURS[0], lw=1, label="loss",
+        )  # fmt: skip
+        axes.set_xlabel("hours trained")
+        axes.set_ylabel("loss, nats a base")
+        right = axes.twinx()
+        right.plot(
+            [line["trained_s"] / 3600 for line in judged],
+            [100 * line["identity_median"] for line in judged], "o-",
+            color=COLOURS[1], ms=4, lw=1.2, label="held-out identity, median",
+        )  # fmt: skip
+        right.set_ylabel("identity, %")
+
+    return draw("Loss and held-out identity over the hours trained", paint, legend=True)

@@ -1,20 +1,24 @@
-"""Which bases a real read really has: its call, mapped to a reference, and the reference laid on its signal.
+"""Which bases a real read really has, laid on its signal: from a reference, or from a teacher.
 
-The self-training loop's first half: call -> map -> cut the reference -> resquiggle.
+The self-training loop's first half: call -> map -> cut the reference -> resquiggle. Where there is no
+reference, a call that is sure enough stands for the truth.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.basecall import Basecall
 from models.basecaller import call, normalise
+from models.called import Called
 from models.caller import Caller
 from models.examples import AlignedRead
-from models.mapping import GAP, Mapping, Reference
+from models.mapping import GAP, Reference
+from models.mapping import Mapping as ReferenceMapping
 from reads.estimate import Aligned
-from reads.kmers import kmers
+from reads.kmers import codes_of, kmers
 from reads.levels import Levels
 from reads.read import Read
 from reads.resquiggle import Alignment, resquiggle
@@ -31,7 +35,7 @@ ALIGNMENT_SD = 0.25
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrueRead:
-    """A read, the reference's bases under its mapped part, and their alignment to `signal_start` onwards."""
+    """A read, the bases that passed during a part of it, and their alignment to `signal_start` onwards."""
 
     read: Read
     aligned: AlignedRead
@@ -53,17 +57,40 @@ class TrueRead:
 
 def true_reads(
     caller: Caller, reads: Iterable[Read], reference: Reference, levels: Levels
-) -> Iterator[TrueRead]:
-    """Yield the reads whose truth can be told; the others are left out."""
+) -> Iterator[TrueRead | None]:
+    """Yield, for each read in turn, what the reference says of it, or None where that cannot be told."""
     for read, basecall in call(caller, reads):
         mapping = reference.map(basecall.sequence)
         if mapping and believable(mapping, basecall):
-            found = lay(read, basecall, mapping, levels)
-            if found:
-                yield found
+            codes = mapping.reference[mapping.reference != GAP]
+            begin, end = _samples(basecall, mapping.query_start, mapping.query_end)
+            yield lay(read, codes, levels, begin, end)
+        else:
+            yield None
 
 
-def believable(mapping: Mapping, basecall: Basecall) -> bool:
+def taught_reads(
+    reads: Iterable[Read], calls: Mapping[str, Called], levels: Levels
+) -> Iterator[TrueRead | None]:
+    """Yield, for each read in turn, what a teacher's call says of it, or None where none fits."""
+    for read in reads:
+        called = calls.get(read.read_id)
+        yield lay(read, codes_of(called.sequence), levels, 0, len(read.signal)) if called else None
+
+
+def self_taught_reads(
+    caller: Caller, reads: Iterable[Read], levels: Levels, least_quality: float
+) -> Iterator[TrueRead | None]:
+    """Yield, for each read in turn, what its own call says, or None where the call is not so sure."""
+    for read, basecall in call(caller, reads):
+        if basecall.mean_q >= least_quality:
+            begin, end = _samples(basecall, 0, len(basecall.sequence))
+            yield lay(read, codes_of(basecall.sequence), levels, begin, end)
+        else:
+            yield None
+
+
+def believable(mapping: ReferenceMapping, basecall: Basecall) -> bool:
     """Return whether a mapping is good enough for its reference to be the truth."""
     span = mapping.query_end - mapping.query_start
     return (
@@ -73,13 +100,20 @@ def believable(mapping: Mapping, basecall: Basecall) -> bool:
     )
 
 
-def lay(read: Read, basecall: Basecall, mapping: Mapping, levels: Levels) -> TrueRead | None:
-    """Lay the mapped reference on the read's signal, or return None where it does not fit."""
-    steps = np.flatnonzero(basecall.moves)
-    begin = max(0, int(steps[mapping.query_start]) * basecall.stride - MARGIN_SAMPLES)
-    end = int(steps[mapping.query_end - 1]) * basecall.stride + MARGIN_SAMPLES
+def _samples(basecall: Basecall, first: int, end: int) -> tuple[int, int]:
+    """Return the samples during which bases `first` to `end` of a call passed, with a margin."""
+    steps = np.flatnonzero(basecall.moves)[first:end] * basecall.stride
+    return max(0, int(steps[0]) - MARGIN_SAMPLES), int(steps[-1]) + MARGIN_SAMPLES
+
+
+def lay(read: Read, codes: NDArray[np.uint8], levels: Levels, begin: int, end: int) -> TrueRead | None:
+    """Lay bases on samples `begin` to `end` of a read, or return None where they do not fit.
+
+    Letters that are no bases have no level, and fit nowhere.
+    """
+    if len(codes) < LEAST_BASES or (codes >= GAP).any():
+        return None
     signal = normalise(read.signal)[begin:end]
-    codes = mapping.reference[mapping.reference != GAP]
     means = levels.means[kmers(codes, levels.k)]
     found = resquiggle(signal, means, np.full(len(means), ALIGNMENT_SD, np.float32))
     if found is None or found.score < LEAST_SCORE:
