@@ -41,7 +41,7 @@ class Judged:
     @property
     def words(self) -> str:
         """The evaluation as people read it."""
-        identity = "no identity" if self.identity_median is None else f"{100 * self.identity_median:.2f} %"
+        identity = f"{100 * (self.identity_median or 0.0):.2f} %"
         return (
             f"step {self.step}, {self.trained_s / 3600:.2f} h: held-out identity {identity} median, "
             f"{self.mapped} of {self.reads} mapped{'; kept' if self.kept else ''}"

@@ -63,7 +63,7 @@ def true_reads(
         mapping = reference.map(basecall.sequence)
         if mapping and believable(mapping, basecall):
             codes = mapping.reference[mapping.reference != GAP]
-            begin, end = _samples(basecall, mapping.query_start, mapping.query_end)
+            begin, end = _samples(read, basecall, mapping.query_start, mapping.query_end)
             yield lay(read, codes, levels, begin, end)
         else:
             yield None
@@ -83,8 +83,8 @@ def self_taught_reads(
 ) -> Iterator[TrueRead | None]:
     """Yield, for each read in turn, what its own call says, or None where the call is not so sure."""
     for read, basecall in call(caller, reads):
-        if basecall.mean_q >= least_quality:
-            begin, end = _samples(basecall, 0, len(basecall.sequence))
+        if basecall.sequence and basecall.mean_q >= least_quality:
+            begin, end = _samples(read, basecall, 0, len(basecall.sequence))
             yield lay(read, codes_of(basecall.sequence), levels, begin, end)
         else:
             yield None
@@ -100,9 +100,10 @@ def believable(mapping: ReferenceMapping, basecall: Basecall) -> bool:
     )
 
 
-def _samples(basecall: Basecall, first: int, end: int) -> tuple[int, int]:
+def _samples(read: Read, basecall: Basecall, first: int, end: int) -> tuple[int, int]:
     """Return the samples during which bases `first` to `end` of a call passed, with a margin."""
-    steps = np.flatnonzero(basecall.moves)[first:end] * basecall.stride
+    uncalled = len(read.signal) - basecall.samples  # cut from the start
+    steps = uncalled + np.flatnonzero(basecall.moves)[first:end] * basecall.stride
     return max(0, int(steps[0]) - MARGIN_SAMPLES), int(steps[-1]) + MARGIN_SAMPLES
 
 

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,6 @@ from fiveways import app
 from reads.fasta import read_fasta
 from reads.files import open_reads
 from reads.kmers import decode
-from reads.levels import chemistry
-from reads.parallel import simulated_in_order
-from reads.simulate import Simulation
-from reads.truth import TruthWriter
 
 
 def run(*arguments: str | Path):
@@ -66,22 +61,6 @@ def test_processes_change_no_read(tmp_path: Path, suffix: str) -> None:
         texts = [output.with_name(f"{output.name}.truth.{kind}").read_text() for output in outputs]
         assert texts[0] == texts[1]
     assert summary["samples"] == sum(len(read.signal) for read in two)
-
-
-def test_simulating_holds_one_read_at_a_time(tmp_path: Path) -> None:
-    simulation = Simulation(1, chemistry(), mean_bases=500)
-    tracemalloc.start()
-    try:
-        peaks = []
-        with TruthWriter(tmp_path / "out.fast5") as truth:
-            for number, one in enumerate(simulated_in_order(simulation, 300, 1)):
-                truth.write(one)
-                if number % 100 == 99:
-                    peaks.append(tracemalloc.get_traced_memory()[1])
-                    tracemalloc.reset_peak()
-    finally:
-        tracemalloc.stop()
-    assert peaks[2] < 1.2 * peaks[1]
 
 
 def test_what_is_stopped_leaves_nothing_and_exits_130(tmp_path: Path) -> None:
