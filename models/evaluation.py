@@ -5,7 +5,7 @@ that a read without a call counts as unmapped. Knows no terminal and writes noth
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,6 +27,7 @@ from models.called import Called, read_calls
 from models.caller import Caller
 from models.comparison import Comparison, compare
 from models.mapping import Reference
+from models.rates import at_rate
 from reads.errors import ReadError
 from reads.read import Read
 from reads.simulate import simulate_reads
@@ -82,16 +83,8 @@ def evaluate_model(
         warm_up = next(simulate_reads(seed=1, mean_bases=WARM_UP_BASES)).read
         list(call(caller, [Read("", warm_up.signal, warm_up.calibration, caller.sample_rate)]))
 
-    def usable() -> Iterator[Read]:
-        for read in reads:
-            if caller.sample_rate in {0, read.sample_rate}:
-                yield read
-            else:
-                why = f"sampled at {read.sample_rate:g} Hz, {caller.name} takes {caller.sample_rate:g} Hz"
-                on_problem(ReadError(Path(read.origin.filename), read.read_id, why))
-
     tally, rows, samples, seconds = Tally.empty(), [], 0, 0.0
-    calls = call(caller, usable())
+    calls = call(caller, at_rate(reads, caller.sample_rate, caller.name, on_problem))
     while True:
         began = time.monotonic()
         made = list(islice(calls, 1))

@@ -17,8 +17,8 @@ from models.caller import Caller
 from models.errors import TrainingError
 from models.examples import AlignedRead
 from models.mapping import Reference
+from models.rates import at_rate
 from models.truth import TrueRead, self_taught_reads, taught_reads, true_reads
-from reads.errors import ReadError
 from reads.files import open_reads
 from reads.kmers import encode
 from reads.levels import Levels
@@ -119,14 +119,14 @@ class Gatherer:
 
     def _reads(self, path: Path, *, called: bool) -> Iterator[Read]:
         """Yield the reads of a file or folder that are of the levels' sample rate."""
-        rate = self.caller.sample_rate if called else self.levels.sample_rate
+        takes, taker = (
+            (self.caller.sample_rate, self.caller.name)
+            if called
+            else (self.levels.sample_rate, "the chemistry")
+        )
         with open_reads([path], on_problem=self.complain) as stream:
-            for read in following(stream, f"learning the truth of {path.name}"):
-                if rate in {0, read.sample_rate}:
-                    yield read
-                else:
-                    why = f"sampled at {read.sample_rate:g} Hz, not at {rate:g} Hz"
-                    self.complain(ReadError(Path(read.origin.filename), read.read_id, why))
+            found = following(stream, f"learning the truth of {path.name}")
+            yield from at_rate(found, takes, taker, self.complain)
 
 
 def simulated_held_out(levels: Levels, seed: int) -> list[HeldOut]:

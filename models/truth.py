@@ -4,14 +4,16 @@ The self-training loop's first half: call -> map -> cut the reference -> resquig
 reference, a call that is sure enough stands for the truth.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.basecall import Basecall
-from models.basecaller import call, normalise
+from models.basecaller import call, normalise, usable_cores
 from models.called import Called
 from models.caller import Caller
 from models.examples import AlignedRead
@@ -59,35 +61,69 @@ def true_reads(
     caller: Caller, reads: Iterable[Read], reference: Reference, levels: Levels
 ) -> Iterator[TrueRead | None]:
     """Yield, for each read in turn, what the reference says of it, or None where that cannot be told."""
-    for read, basecall in call(caller, reads):
-        mapping = reference.map(basecall.sequence)
-        if mapping and believable(mapping, basecall):
-            codes = mapping.reference[mapping.reference != GAP]
-            begin, end = _samples(read, basecall, mapping.query_start, mapping.query_end)
-            yield lay(read, codes, levels, begin, end)
-        else:
-            yield None
+
+    def claims() -> Iterator[Claim | None]:
+        for read, basecall in call(caller, reads):
+            mapping = reference.map(basecall.sequence)
+            if mapping and believable(mapping, basecall):
+                codes = mapping.reference[mapping.reference != GAP]
+                yield Claim(read, codes, *_samples(read, basecall, mapping.query_start, mapping.query_end))
+            else:
+                yield None
+
+    return _laid(claims(), levels)
 
 
 def taught_reads(
     reads: Iterable[Read], calls: Mapping[str, Called], levels: Levels
 ) -> Iterator[TrueRead | None]:
     """Yield, for each read in turn, what a teacher's call says of it, or None where none fits."""
-    for read in reads:
-        called = calls.get(read.read_id)
-        yield lay(read, codes_of(called.sequence), levels, 0, len(read.signal)) if called else None
+
+    def claims() -> Iterator[Claim | None]:
+        for read in reads:
+            called = calls.get(read.read_id)
+            yield Claim(read, codes_of(called.sequence), 0, len(read.signal)) if called else None
+
+    return _laid(claims(), levels)
 
 
 def self_taught_reads(
     caller: Caller, reads: Iterable[Read], levels: Levels, least_quality: float
 ) -> Iterator[TrueRead | None]:
     """Yield, for each read in turn, what its own call says, or None where the call is not so sure."""
-    for read, basecall in call(caller, reads):
-        if basecall.sequence and basecall.mean_q >= least_quality:
-            begin, end = _samples(read, basecall, 0, len(basecall.sequence))
-            yield lay(read, codes_of(basecall.sequence), levels, begin, end)
-        else:
-            yield None
+
+    def claims() -> Iterator[Claim | None]:
+        for read, basecall in call(caller, reads):
+            sequence = basecall.sequence
+            if sequence and basecall.mean_q >= least_quality:
+                yield Claim(read, codes_of(sequence), *_samples(read, basecall, 0, len(sequence)))
+            else:
+                yield None
+
+    return _laid(claims(), levels)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim:
+    """That these bases passed during samples `begin` to `end` of a read."""
+
+    read: Read
+    codes: NDArray[np.uint8]
+    begin: int
+    end: int
+
+
+def _laid(claims: Iterable[Claim | None], levels: Levels) -> Iterator[TrueRead | None]:
+    """Yield what comes of each claim, in order; a thread a core lays them, and few wait."""
+    cores = usable_cores()
+    with ThreadPoolExecutor(cores) as pool:
+        ahead: deque[Future[TrueRead | None]] = deque()
+        for claim in claims:
+            ahead.append(pool.submit(lay, claim, levels))
+            if len(ahead) > 2 * cores:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def believable(mapping: ReferenceMapping, basecall: Basecall) -> bool:
@@ -107,16 +143,19 @@ def _samples(read: Read, basecall: Basecall, first: int, end: int) -> tuple[int,
     return max(0, int(steps[0]) - MARGIN_SAMPLES), int(steps[-1]) + MARGIN_SAMPLES
 
 
-def lay(read: Read, codes: NDArray[np.uint8], levels: Levels, begin: int, end: int) -> TrueRead | None:
-    """Lay bases on samples `begin` to `end` of a read, or return None where they do not fit.
+def lay(claim: Claim | None, levels: Levels) -> TrueRead | None:
+    """Lay bases on the signal, or return None where they do not fit, or nothing is claimed.
 
     Letters that are no bases have no level, and fit nowhere.
     """
+    if claim is None:
+        return None
+    codes = claim.codes
     if len(codes) < LEAST_BASES or (codes >= GAP).any():
         return None
-    signal = normalise(read.signal)[begin:end]
+    signal = normalise(claim.read.signal)[claim.begin : claim.end]
     means = levels.means[kmers(codes, levels.k)]
     found = resquiggle(signal, means, np.full(len(means), ALIGNMENT_SD, np.float32))
     if found is None or found.score < LEAST_SCORE:
         return None
-    return TrueRead(read, AlignedRead(signal, codes, found.starts), found, begin)
+    return TrueRead(claim.read, AlignedRead(signal, codes, found.starts), found, claim.begin)

@@ -1,6 +1,5 @@
 """`fiveways train model` on simulated reads: what it learns from, what it leaves, and how it is stopped."""
 
-import itertools
 import json
 import re
 import shutil
@@ -18,7 +17,8 @@ from fiveways import app
 from models.zoo import DEFAULT, ZOO, load
 from reads.fast5 import Fast5Writer
 from reads.kmers import decode
-from reads.simulate import simulate_reads
+from reads.levels import chemistry
+from reads.simulate import Simulation, simulated_read
 
 pytestmark = pytest.mark.usefixtures("mappy")
 
@@ -46,11 +46,8 @@ def reads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("reads")
     (path / "ref.fa").write_text(f">chr\n{decode(CODES)}\n")
     (path / "other.fa").write_text(f">chr\n{decode(np.random.default_rng(5).permutation(CODES))}\n")
-    made = [
-        one
-        for one in itertools.islice(simulate_reads(seed=4, mean_bases=2500, contigs={"chr": CODES}), 12)
-        if len(one.sequence) > 1200
-    ][:6]
+    simulation = Simulation(4, chemistry(), {"chr": CODES}, mean_bases=1300, sd_bases=0.0)
+    made = [simulated_read(simulation, number) for number in range(6)]
     with Fast5Writer(path / "reads.fast5") as writer, (path / "teacher.fastq").open("w") as calls:
         for number, one in enumerate(made):
             writer.write(one.read)
