@@ -25,8 +25,12 @@ class Basecall:
     @property
     def mean_q(self) -> float:
         """The mean quality as the field reports it: the Phred score of the mean error probability."""
-        if not self.qstring:
-            return 0.0
-        counted = self.qstring[self.q_start :] or self.qstring
-        phred = np.frombuffer(counted.encode(), np.uint8).astype(np.float64) - 33.0
-        return float(-10.0 * np.log10(np.mean(10.0 ** (-phred / 10.0))))
+        return mean_quality(self.qstring[self.q_start :] or self.qstring)
+
+
+def mean_quality(qstring: str) -> float:
+    """Return the Phred score of the mean error probability of a qstring; 0 of an empty one."""
+    if not qstring:
+        return 0.0
+    phred = np.frombuffer(qstring.encode(), np.uint8).astype(np.float64) - 33.0
+    return float(-10.0 * np.log10(np.mean(10.0 ** (-phred / 10.0))))

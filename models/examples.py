@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from reads.kmers import kmers
 from reads.levels import LONGEST_DWELL, Levels
-from reads.simulate import drift, noise, strand_levels
+from reads.simulate import Pore, drift, noise, play, strand_levels
 
 CENTRE = 2
 """While a 6-mer is read, it is its base 2 (from 0) that counts as passing."""
@@ -134,6 +134,7 @@ class SplicedSource:
         self._k = k
         self._samples = samples
         self._context = context
+        self._pore = Pore()
         self._fallback = SimulatedSource(levels, samples, context)
 
     def draw(self, rng: np.random.Generator) -> Example:
@@ -150,7 +151,7 @@ class SplicedSource:
         if ends[-1] < self._samples:
             return self._fallback.draw(rng)
         at = np.repeat(self._begins[pick] - (ends - spans), spans)[: self._samples] + np.arange(self._samples)
-        walk = drift(self._samples, rng).astype(np.float32)
+        walk = drift(self._samples, rng, self._pore.drift_sd).astype(np.float32)
         return cut(augment(self._signal[at] + walk, rng), codes, spans, self._samples, self._context)
 
 
@@ -161,15 +162,16 @@ class SimulatedSource:
         self._levels = levels
         self._samples = samples
         self._context = context
+        self._pore = Pore(speed_sd=0.12)
 
     def draw(self, rng: np.random.Generator) -> Example:
         """Return a window of a new random strand."""
-        levels, lead = self._levels, self._context - CENTRE
+        levels, pore, lead = self._levels, self._pore, self._context - CENTRE
         codes = rng.integers(0, 4, self._samples // 2 + lead + levels.k).astype(np.uint8)
-        visits, spans = strand_levels(
-            kmers(codes, levels.k)[lead:], rng, levels, speed=float(np.exp(rng.normal(0, 0.12)))
-        )
-        ideal = np.repeat(visits, spans)[: self._samples]
-        walk = drift(self._samples, rng)
-        current = (ideal + noise(self._samples, rng, levels) + walk).astype(np.float32)
-        return cut(augment(current, rng), codes, spans, self._samples, self._context)
+        visits, spans = strand_levels(kmers(codes, levels.k)[lead:], rng, levels, pore)
+        ideal, starts = play(visits, spans)
+        factor = np.exp(rng.normal(0, pore.noise_sd))
+        current = ideal[: self._samples] + factor * noise(self._samples, rng, levels)
+        current += drift(self._samples, rng, pore.drift_sd)
+        signal = augment(current.astype(np.float32), rng)
+        return cut(signal, codes, np.diff(starts), self._samples, self._context)

@@ -90,8 +90,10 @@ def chunk_loss(
 
     `sequence` holds codes [bases], more than k of them: the first k are the state the chunk begins in.
     `bounds` (low, high), int64 [T], keep position i of the lattice to low[t] <= i < high[t] after step t.
-    A chunk whose scores cannot hold the sequence has loss inf and no gradient.
+    A chunk whose scores cannot hold the sequence, or are not finite, has loss inf and no gradient.
     """
+    if not np.isfinite(scores).all():
+        return float("inf"), None
     steps, states, width = scores.shape
     k = round(np.log(states) / np.log(4))
     codes = sequence.astype(np.int64)

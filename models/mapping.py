@@ -8,22 +8,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.basecall import Basecall
 from models.errors import ModelError
 from reads.errors import ReadFileError
-from reads.kmers import encode, reverse_complement
+from reads.fasta import check_fasta
+from reads.kmers import codes_of, decode
 
 GAP = 4
 """The code of no base, where the other side of a column has one."""
+UNKNOWN_REFERENCE, UNKNOWN_CALL = 5, 6
+"""The codes of letters that are none of ACGT; they match nothing, not even each other."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mapping:
     """The primary alignment of a call, in the direction of the call.
 
-    `reference` and `called` are codes 0 to 3 or GAP, [columns]; `query` int64 [columns] is the call's base at
-    each column or before it. Bases `query_start` to `query_end` of the call are bases `start` to `end` of
-    `contig`, on `strand` 1 or -1.
+    `reference` and `called` are codes 0 to 3, GAP or unknown, [columns]; `query` int64 [columns] is the base
+    of the call at each column or before it. Bases `query_start` to `query_end` of the call are bases `start`
+    to `end` of `contig`, on `strand` 1 or -1.
     """
 
     contig: str
@@ -45,33 +47,43 @@ class Mapping:
 class Reference:
     """An indexed reference to map calls to."""
 
-    def __init__(self, path: Path) -> None:
-        """Index a FASTA file. Raises ModelError without mappy, ReadFileError where it is no FASTA."""
-        try:
-            mappy = import_module("mappy")
-        except ImportError as error:
-            raise ModelError(
-                "mapping needs mappy, which needs a C compiler: pip install 'fiveways[map]'"
-            ) from error
-        if not path.is_file():
-            raise ReadFileError(path, "there is no such file")
-        self._aligner: Any = mappy.Aligner(str(path), preset="map-ont")
-        if not self._aligner or not self._aligner.seq_names:
-            raise ReadFileError(path, "no sequence in it: not FASTA, or empty")
+    def __init__(self, aligner: Any, sequence: str | None = None) -> None:
+        self._aligner = aligner
+        # mappy does not give back a sequence that it was not given in a file.
+        self._sequence = sequence
 
-    def map(self, call: Basecall) -> Mapping | None:
+    @classmethod
+    def of_file(cls, path: Path) -> "Reference":
+        """Index a FASTA file. Raises ModelError without mappy, ReadFileError where it is no FASTA."""
+        mappy = _mappy()
+        check_fasta(path)  # else mappy complains on stderr by itself
+        aligner = mappy.Aligner(str(path), preset="map-ont")
+        if not aligner or not aligner.seq_names:
+            raise ReadFileError(path, "no sequence in it: not FASTA, or empty")
+        return cls(aligner)
+
+    @classmethod
+    def of_codes(cls, codes: NDArray[np.uint8]) -> "Reference":
+        """Index one sequence. Raises ModelError without mappy."""
+        sequence = decode(codes)
+        return cls(_mappy().Aligner(seq=sequence, preset="map-ont"), sequence)
+
+    def map(self, sequence: str) -> Mapping | None:
         """Return the primary alignment of a call, or None where it maps nowhere."""
-        for hit in self._aligner.map(call.sequence):
+        for hit in self._aligner.map(sequence) if sequence else ():
             if hit.is_primary:
-                return self._columns(call, hit)
+                return self._columns(sequence, hit)
         return None
 
-    def _columns(self, call: Basecall, hit: Any) -> Mapping:
+    def _columns(self, sequence: str, hit: Any) -> Mapping:
         # The aligner's columns run along the reference; turned round, along the call.
-        target = encode(self._aligner.seq(hit.ctg, hit.r_st, hit.r_en))
-        bases = encode(call.sequence)[hit.q_st : hit.q_en]
+        if self._sequence is None:
+            target = _encode(self._aligner.seq(hit.ctg, hit.r_st, hit.r_en), UNKNOWN_REFERENCE)
+        else:
+            target = _encode(self._sequence[hit.r_st : hit.r_en], UNKNOWN_REFERENCE)
+        bases = _encode(sequence[hit.q_st : hit.q_en], UNKNOWN_CALL)
         if hit.strand < 0:
-            bases = reverse_complement(bases)
+            bases = _turn(bases)
         in_target = np.concatenate([np.full(length, op != 1) for length, op in hit.cigar])
         in_query = np.concatenate([np.full(length, op != 2) for length, op in hit.cigar])
         reference = np.full(len(in_target), GAP, np.uint8)
@@ -95,5 +107,19 @@ class Reference:
         )
 
 
+def _mappy() -> Any:
+    try:
+        return import_module("mappy")
+    except ImportError as error:
+        raise ModelError(
+            "mapping needs mappy, which needs a C compiler: pip install 'fiveways[map]'"
+        ) from error
+
+
+def _encode(sequence: str, unknown: int) -> NDArray[np.uint8]:
+    codes = codes_of(sequence)
+    return np.where(codes > 3, unknown, codes).astype(np.uint8)
+
+
 def _turn(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.where(codes == GAP, GAP, 3 - np.minimum(codes, 3))[::-1].astype(np.uint8)
+    return np.where(codes < GAP, 3 - np.minimum(codes, 3), codes)[::-1].astype(np.uint8)

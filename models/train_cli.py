@@ -1,4 +1,4 @@
-"""`fiveways train`: levels and models from reads of a known reference."""
+"""`fiveways train`: levels and models from mapped reads, from a teacher's calls, and from simulation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,15 +7,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from models.precision import Precision
+
 if TYPE_CHECKING:
-    from models.truth import TrueRead
+    from models.examples import AlignedRead, Source
+    from models.material import Material
+    from reads.levels import Levels
 
 train_app = typer.Typer(no_args_is_help=True, help="Estimate k-mer levels and train models.")
 
-Reads = Annotated[list[Path], typer.Argument(help="Files or folders of reads.")]
-ReferencePath = Annotated[Path, typer.Option("--reference", help="The FASTA that the reads come from.")]
-Caller = Annotated[str | None, typer.Option("--caller", help="The model whose calls place the reads.")]
-Chemistry = Annotated[str, typer.Option(help="The chemistry whose levels lay bases on signal.")]
+Caller = Annotated[
+    str | None, typer.Option("--caller", help="The model whose calls place the reads; the default model.")
+]
+Chemistry = Annotated[
+    str, typer.Option(help="The chemistry whose levels lay bases on signal, or a table of levels (.npz).")
+]
+REAL_SHARES = (9.0, 7.0)
+"""Of examples that are not simulated: windows of real reads, and sequence spliced from their visits."""
+
+
+def complain(problem: object) -> None:
+    """Say on standard error what came of a source, or what is wrong with a read."""
+    typer.echo(f"fiveways train: {problem}", err=True)
 
 
 @contextmanager
@@ -27,110 +40,222 @@ def errors_as_lines() -> Iterator[None]:
     try:
         yield
     except (ReadsError, ModelError, OSError, ValueError) as error:
-        typer.echo(f"fiveways train: {error}", err=True)
+        complain(error)
         raise typer.Exit(1) from error
+
+
+def refuse(why: str) -> None:
+    """End with one line and exit status 2."""
+    complain(why)
+    raise typer.Exit(2)
 
 
 @train_app.command()
 def levels(
-    reads: Reads,
-    reference: ReferencePath,
+    reads: Annotated[list[Path], typer.Argument(help="Files or folders of reads.")],
+    reference: Annotated[Path, typer.Option("--reference", help="The FASTA that the reads come from.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The table to write, .npz.")],
     caller: Caller = None,
     chemistry: Chemistry = "r9.4.1",
 ) -> None:
     """Estimate the level, spread and dwell of each k-mer from reads, starting from those of a chemistry."""
-    from reads.levels import fit  # noqa: PLC0415
-    from reads.simulate import chemistry as levels_of  # noqa: PLC0415
+    from models.errors import TrainingError  # noqa: PLC0415
+    from models.mapping import Reference  # noqa: PLC0415
+    from models.truth import true_reads  # noqa: PLC0415
+    from models.zoo import DEFAULT, load  # noqa: PLC0415
+    from reads.estimate import fit  # noqa: PLC0415
+    from reads.files import open_reads  # noqa: PLC0415
+    from reads.levels import chemistry as levels_of  # noqa: PLC0415
+    from reads.progress import following  # noqa: PLC0415
 
+    if output.suffix != ".npz":
+        refuse(f"{output}: a table of levels is written to a file whose name ends in .npz")
     with errors_as_lines():
         former = levels_of(chemistry)
-        found = list(_true_reads(reads, reference, caller, chemistry))
-        estimated = fit((read.for_levels(former) for read in found), former)
-        estimated.save(output)
+        index, loaded = Reference.of_file(reference), load(caller or DEFAULT)
+        with open_reads(reads, on_problem=complain) as stream:
+            laid = true_reads(loaded, following(stream, "laying reads"), index, former)
+            found = [true for true in laid if true]
+        if not found:
+            raise TrainingError(f"none of the reads maps well enough to {reference}")
+        fit((read.for_levels(former) for read in found), former).save(output)
     samples = sum(int(read.alignment.starts[-1] - read.alignment.starts[0]) for read in found)
     typer.echo(f"{output}: from {len(found)} reads, {samples} samples")
 
 
 @train_app.command()
 def model(
-    reads: Reads,
-    reference: ReferencePath,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="The model directory; its config.toml says what to train.")
-    ],
-    hours: Annotated[float, typer.Option(min=0.001, help="How long to train.")],
+    output: Annotated[Path, typer.Argument(help="The model's folder; its config.toml says what to train.")],
+    hours: Annotated[
+        float | None, typer.Option(min=0.0001, help="How long to train; evaluations do not count.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="How many steps to train, instead.")] = None,
+    mapped: Annotated[
+        list[str] | None,
+        typer.Option(metavar="READS=REFERENCE", help="Reads and the FASTA that they come from; repeatable."),
+    ] = None,
+    unlabelled: Annotated[
+        list[Path] | None, typer.Option(help="Reads to learn from by calls of them; repeatable.")
+    ] = None,
+    teacher_calls: Annotated[
+        Path | None,
+        typer.Option(help="A teacher's calls of the unlabelled reads; those of --caller if left out."),
+    ] = None,
+    least_quality: Annotated[
+        float, typer.Option(help="Mean quality below which a call is not learned from.")
+    ] = 10.0,
+    simulated: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of examples that are simulated.")
+    ] = 0.2,
+    start_from: Annotated[
+        str | None, typer.Option(help="The model of this architecture whose weights to begin with.")
+    ] = None,
     caller: Caller = None,
     chemistry: Chemistry = "r9.4.1",
+    holdout: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="Share of mapped reads that are only judged by.")
+    ] = 0.05,
+    evaluate_minutes: Annotated[
+        float, typer.Option(min=0.01, help="Minutes of training between evaluations.")
+    ] = 10.0,
     chunk_samples: Annotated[int, typer.Option(min=500, help="Samples in an example.")] = 3000,
     batch: Annotated[int, typer.Option(min=1, help="Examples in a step.")] = 64,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
+    learning_rate: Annotated[float, typer.Option(min=0.0, help="The highest one.")] = 2e-3,
+    precision: Annotated[Precision, typer.Option(help="Of the network; losses are 32-bit.")] = Precision.AUTO,
+    device: Annotated[str, typer.Option(help="auto, cpu, or cuda:N.")] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Decides the first weights and the examples.")] = 1,
     *,
-    resume: Annotated[bool, typer.Option(help="Go on from OUTPUT/checkpoint.pt.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUTPUT/checkpoint.pt.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what came of it as JSON.")] = False,
 ) -> None:
-    """Train the model that OUTPUT/config.toml describes, and write its weights.
+    """Train the model that OUTPUT/config.toml describes, by CTC-CRF or CTC, and write its weights.
 
-    It learns from three sources: the reads themselves, random sequence spliced from their visits to each
-    k-mer, and simulated signal. The log, a JSON object a line, is OUTPUT/train.jsonl.
+    Without --mapped and --unlabelled all examples are simulated. OUTPUT gets checkpoint.pt, the log
+    train.jsonl, its plot train.svg, and weights.safetensors: those of the evaluation that called the held-out
+    reads best. Ctrl-C saves a checkpoint and ends with status 130.
     """
     import json  # noqa: PLC0415
-    from dataclasses import asdict, replace  # noqa: PLC0415
+    from dataclasses import replace  # noqa: PLC0415
 
-    from models.config import load_config  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+
+    from models.console import stopping, training_bar  # noqa: PLC0415
     from models.cores import usable_cores  # noqa: PLC0415
-    from models.errors import ModelError  # noqa: PLC0415
-    from models.examples import RealSource, SimulatedSource, Source, SplicedSource  # noqa: PLC0415
-    from models.train import Progress, Trainer, TrainSettings  # noqa: PLC0415
-    from models.zoo import write_weights  # noqa: PLC0415
-    from reads.simulate import chemistry as levels_of  # noqa: PLC0415
+    from models.errors import DeviceError  # noqa: PLC0415
+    from models.material import simulated_held_out  # noqa: PLC0415
+    from models.network import Network  # noqa: PLC0415
+    from models.train import Trainer, TrainSettings  # noqa: PLC0415
+    from models.training import Training, reporter  # noqa: PLC0415
+    from models.zoo import find_device  # noqa: PLC0415
+    from reads.levels import chemistry as levels_of  # noqa: PLC0415
 
+    if (hours is None) == (steps is None):
+        refuse("give --hours or --steps: how long to train")
+    if teacher_calls and not unlabelled:
+        refuse("--teacher-calls are calls of reads: name them with --unlabelled")
+    pairs = [_pair(typed) for typed in mapped or []]
     with errors_as_lines():
-        config = load_config(output)
-        samples = chunk_samples // config.stride * config.stride
-        config = replace(config, chunk_samples=samples)
+        found_device = find_device(device)
         table = levels_of(chemistry)
-        aligned = [true.aligned for true in _true_reads(reads, reference, caller, chemistry)]
-        if not aligned:
-            raise ModelError("none of the reads maps well enough to learn from")
-        k = config.state_len
-        sources: list[tuple[float, Source]] = [
-            (0.45, RealSource(aligned, samples, k)),
-            (0.35, SplicedSource(aligned, table.k, samples, k, table)),
-            (0.2, SimulatedSource(table, samples, k)),
-        ]
-        settings = TrainSettings(seconds=hours * 3600, batch=batch, streams=usable_cores(), seed=seed)
-        trainer = Trainer(config, sources, settings)
-        checkpoint = output / "checkpoint.pt"
+        training = Training(output, found_device)
+        training.check_rate(table)
+        samples = chunk_samples // training.config.stride * training.config.stride
+        settings = TrainSettings(
+            seconds=None if hours is None else hours * 3600,
+            steps=steps,
+            batch=batch,
+            streams=min(usable_cores(), batch),
+            learning_rate=learning_rate,
+            seed=seed,
+            precision=precision,
+            evaluate_s=evaluate_minutes * 60,
+        )
+        torch.manual_seed(seed)
+        network = Network(list(training.config.layers))
+        trainer = Trainer(replace(training.config, chunk_samples=samples), network, settings, found_device)
+        # What is wrong with the folder is said before hours are spent on reads.
         if resume:
-            trainer.resume(checkpoint)
-        with (output / "train.jsonl").open("a") as log:
+            training.resume(trainer)
+        else:
+            training.begin(trainer, start_from)
+        material = _gather(
+            pairs, unlabelled or [], teacher_calls, least_quality, caller, table, holdout, device
+        )
+        held_out = material.held_out or simulated_held_out(table, seed)
+        sources = _sources(material.learned, table, samples, training.config.state_len, simulated)
+        with training_bar() as bar, stopping() as stop:
+            report, evaluate = reporter(trainer, training, held_out, bar.show, bar.say)
+            try:
+                finished = trainer.run(sources, training.checkpoint, report, evaluate, stop.is_set)
+            except DeviceError as error:
+                if not training.checkpoint.exists():
+                    raise
+                raise DeviceError(f"{error}; --resume goes on from {training.checkpoint}") from error
+        best = training.best_evaluation()
+    summary = {
+        "model": str(output),
+        "finished": finished,
+        "step": trainer.step,
+        "trained_s": trainer.trained_s,
+        "best": best,
+    }
+    typer.echo(json.dumps(summary) if as_json else output)
+    if not finished:
+        complain(f"stopped at step {trainer.step}; --resume goes on from {training.checkpoint}")
+        raise typer.Exit(130)
 
-            def report(progress: Progress) -> None:
-                log.write(json.dumps(asdict(progress)) + "\n")
-                log.flush()
-                typer.echo(
-                    f"step {progress.step}  loss {progress.loss:.4f}  {progress.samples_per_s / 1e3:.0f} "
-                    f"ksamples/s  {max(0.0, hours - progress.trained_s / 3600):.2f} h left",
-                    err=True,
-                )
 
-            trainer.run(checkpoint, report)
-        write_weights(trainer.average, output / "weights.safetensors")
-    typer.echo(output)
+def _pair(typed: str) -> tuple[Path, Path]:
+    reads, equals, reference = typed.rpartition("=")
+    if not (reads and equals and reference):
+        refuse(f"--mapped {typed!r} is not READS=REFERENCE, such as reads/=genome.fa")
+    return Path(reads), Path(reference)
 
 
-def _true_reads(
-    reads: list[Path], reference: Path, caller: str | None, chemistry: str
-) -> "Iterator[TrueRead]":
-    from models.mapping import Reference  # noqa: PLC0415
-    from models.truth import true_reads  # noqa: PLC0415
+def _gather(
+    pairs: list[tuple[Path, Path]],
+    unlabelled: list[Path],
+    teacher_calls: Path | None,
+    least_quality: float,
+    caller: str | None,
+    table: "Levels",
+    holdout: float,
+    device: str,
+) -> "Material":
+    from models.material import Gatherer, Material  # noqa: PLC0415
     from models.zoo import DEFAULT, load  # noqa: PLC0415
-    from reads.files import open_reads  # noqa: PLC0415
-    from reads.simulate import chemistry as levels_of  # noqa: PLC0415
 
-    index = Reference(reference)
-    loaded = load(caller or DEFAULT)
-    with open_reads(
-        reads, on_problem=lambda problem: typer.echo(f"fiveways train: {problem}", err=True)
-    ) as found:
-        yield from true_reads(loaded, found, index, levels_of(chemistry))
+    material = Material()
+    if not pairs and not unlabelled:
+        return material
+    gatherer = Gatherer(load(caller or DEFAULT, device), table, holdout, complain)
+    for reads, reference in pairs:
+        gatherer.mapped(material, reads, reference)
+    for reads in unlabelled:
+        if teacher_calls:
+            gatherer.taught(material, reads, teacher_calls, least_quality)
+        else:
+            gatherer.self_taught(material, reads, least_quality)
+    return material
+
+
+def _sources(
+    learned: "list[AlignedRead]", table: "Levels", samples: int, state_len: int, simulated: float
+) -> "list[tuple[float, Source]]":
+    from models.errors import TrainingError  # noqa: PLC0415
+    from models.examples import CENTRE, RealSource, SimulatedSource, SplicedSource  # noqa: PLC0415
+
+    context = max(state_len, CENTRE)
+    sources: list[tuple[float, Source]] = []
+    if learned and simulated < 1:
+        long = [read for read in learned if read.starts[-1] - read.starts[0] > 2 * samples]
+        if not long:
+            raise TrainingError(
+                f"none of {len(learned)} reads is twice as long as an example of {samples} samples"
+            )
+        real, spliced = (share * (1 - simulated) / sum(REAL_SHARES) for share in REAL_SHARES)
+        sources.append((real, RealSource(long, samples, context)))
+        sources.append((spliced, SplicedSource(learned, table.k, samples, context, table)))
+    if simulated > 0 or not learned:
+        sources.append((simulated or 1.0, SimulatedSource(table, samples, context)))
+    return sources

@@ -1,21 +1,29 @@
-"""Which bases a real read really has: its call, mapped to a reference, and the reference laid on its signal.
+"""Which bases a real read really has, laid on its signal: from a reference, or from a teacher.
 
-The self-training loop's first half: call -> map -> cut the reference -> resquiggle.
+The self-training loop's first half: call -> map -> cut the reference -> resquiggle. Where there is no
+reference, a call that is sure enough stands for the truth.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.basecall import Basecall
 from models.basecaller import call
+from models.called import Called
 from models.caller import Caller
+from models.cores import usable_cores
 from models.examples import AlignedRead
-from models.mapping import GAP, Mapping, Reference
+from models.mapping import GAP, Reference
+from models.mapping import Mapping as ReferenceMapping
 from models.scaling import normalise
-from reads.kmers import kmers
-from reads.levels import Aligned, Levels
+from reads.estimate import Aligned
+from reads.kmers import codes_of, kmers
+from reads.levels import Levels
 from reads.read import Read
 from reads.resquiggle import Alignment, resquiggle
 
@@ -31,7 +39,7 @@ ALIGNMENT_SD = 0.25
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrueRead:
-    """A read, the reference's bases under its mapped part, and their alignment to `signal_start` onwards."""
+    """A read, the bases that passed during a part of it, and their alignment to `signal_start` onwards."""
 
     read: Read
     aligned: AlignedRead
@@ -39,7 +47,7 @@ class TrueRead:
     signal_start: int
 
     def for_levels(self, levels: Levels) -> Aligned:
-        """Return it as `reads.levels.fit` takes it, in pA."""
+        """Return it as `reads.estimate.fit` takes it, in pA."""
         read = self.read
         picoamps = read.calibration.picoamps(read.signal[self.signal_start :])
         starts = self.alignment.starts
@@ -53,17 +61,74 @@ class TrueRead:
 
 def true_reads(
     caller: Caller, reads: Iterable[Read], reference: Reference, levels: Levels
-) -> Iterator[TrueRead]:
-    """Yield the reads whose truth can be told; the others are left out."""
-    for read, basecall in call(caller, reads):
-        mapping = reference.map(basecall)
-        if mapping and believable(mapping, basecall):
-            found = lay(read, basecall, mapping, levels)
-            if found:
-                yield found
+) -> Iterator[TrueRead | None]:
+    """Yield, for each read in turn, what the reference says of it, or None where that cannot be told."""
+
+    def claims() -> Iterator[Claim | None]:
+        for read, basecall in call(caller, reads):
+            mapping = reference.map(basecall.sequence)
+            if mapping and believable(mapping, basecall):
+                codes = mapping.reference[mapping.reference != GAP]
+                yield Claim(read, codes, *_samples(read, basecall, mapping.query_start, mapping.query_end))
+            else:
+                yield None
+
+    return _laid(claims(), levels)
 
 
-def believable(mapping: Mapping, basecall: Basecall) -> bool:
+def taught_reads(
+    reads: Iterable[Read], calls: Mapping[str, Called], levels: Levels
+) -> Iterator[TrueRead | None]:
+    """Yield, for each read in turn, what a teacher's call says of it, or None where none fits."""
+
+    def claims() -> Iterator[Claim | None]:
+        for read in reads:
+            called = calls.get(read.read_id)
+            yield Claim(read, codes_of(called.sequence), 0, len(read.signal)) if called else None
+
+    return _laid(claims(), levels)
+
+
+def self_taught_reads(
+    caller: Caller, reads: Iterable[Read], levels: Levels, least_quality: float
+) -> Iterator[TrueRead | None]:
+    """Yield, for each read in turn, what its own call says, or None where the call is not so sure."""
+
+    def claims() -> Iterator[Claim | None]:
+        for read, basecall in call(caller, reads):
+            sequence = basecall.sequence
+            if sequence and basecall.mean_q >= least_quality:
+                yield Claim(read, codes_of(sequence), *_samples(read, basecall, 0, len(sequence)))
+            else:
+                yield None
+
+    return _laid(claims(), levels)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim:
+    """That these bases passed during samples `begin` to `end` of a read."""
+
+    read: Read
+    codes: NDArray[np.uint8]
+    begin: int
+    end: int
+
+
+def _laid(claims: Iterable[Claim | None], levels: Levels) -> Iterator[TrueRead | None]:
+    """Yield what comes of each claim, in order; a thread a core lays them, and few wait."""
+    cores = usable_cores()
+    with ThreadPoolExecutor(cores) as pool:
+        ahead: deque[Future[TrueRead | None]] = deque()
+        for claim in claims:
+            ahead.append(pool.submit(lay, claim, levels))
+            if len(ahead) > 2 * cores:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def believable(mapping: ReferenceMapping, basecall: Basecall) -> bool:
     """Return whether a mapping is good enough for its reference to be the truth."""
     span = mapping.query_end - mapping.query_start
     return (
@@ -73,15 +138,26 @@ def believable(mapping: Mapping, basecall: Basecall) -> bool:
     )
 
 
-def lay(read: Read, basecall: Basecall, mapping: Mapping, levels: Levels) -> TrueRead | None:
-    """Lay the mapped reference on the read's signal, or return None where it does not fit."""
-    steps = np.flatnonzero(basecall.moves)
-    begin = max(0, int(steps[mapping.query_start]) * basecall.stride - MARGIN_SAMPLES)
-    end = int(steps[mapping.query_end - 1]) * basecall.stride + MARGIN_SAMPLES
-    signal = normalise(read.signal)[begin:end]
-    codes = mapping.reference[mapping.reference != GAP]
+def _samples(read: Read, basecall: Basecall, first: int, end: int) -> tuple[int, int]:
+    """Return the samples during which bases `first` to `end` of a call passed, with a margin."""
+    uncalled = len(read.signal) - basecall.samples  # cut from the start
+    steps = uncalled + np.flatnonzero(basecall.moves)[first:end] * basecall.stride
+    return max(0, int(steps[0]) - MARGIN_SAMPLES), int(steps[-1]) + MARGIN_SAMPLES
+
+
+def lay(claim: Claim | None, levels: Levels) -> TrueRead | None:
+    """Lay bases on the signal, or return None where they do not fit, or nothing is claimed.
+
+    Letters that are no bases have no level, and fit nowhere.
+    """
+    if claim is None:
+        return None
+    codes = claim.codes
+    if len(codes) < LEAST_BASES or (codes >= GAP).any():
+        return None
+    signal = normalise(claim.read.signal)[claim.begin : claim.end]
     means = levels.means[kmers(codes, levels.k)]
     found = resquiggle(signal, means, np.full(len(means), ALIGNMENT_SD, np.float32))
     if found is None or found.score < LEAST_SCORE:
         return None
-    return TrueRead(read, AlignedRead(signal, codes, found.starts), found, begin)
+    return TrueRead(claim.read, AlignedRead(signal, codes, found.starts), found, claim.begin)

@@ -10,9 +10,14 @@ for _code, _base in enumerate(BASES):
 _LETTERS = np.frombuffer(BASES.encode(), np.uint8)
 
 
+def codes_of(sequence: str) -> NDArray[np.uint8]:
+    """Return `sequence` as codes 0 to 3 [bases], 255 for every letter that is none of ACGT."""
+    return _CODES[np.frombuffer(sequence.encode("ascii", errors="replace"), np.uint8)]
+
+
 def encode(sequence: str) -> NDArray[np.uint8]:
     """Return `sequence` as codes 0 to 3 [bases]; ValueError names the first letter that is none of ACGT."""
-    codes = _CODES[np.frombuffer(sequence.encode(), np.uint8)]
+    codes = codes_of(sequence)
     if (codes == 255).any():
         where = int(np.argmax(codes == 255))
         raise ValueError(f"base {where + 1} is {sequence[where]!r}, not one of A, C, G, T")

@@ -18,14 +18,13 @@ class TruthWriter:
     """
 
     def __init__(self, reads: Path) -> None:
-        self._paths = [reads.with_name(f"{reads.name}.truth.{kind}") for kind in ("fasta", "tsv")]
+        self.paths = [reads.with_name(f"{reads.name}.truth.{kind}") for kind in ("fasta", "tsv")]
         self._cleanup = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as opening:
             self._fasta, self._table = (
-                opening.enter_context(opening.enter_context(replacing(path)).open("w"))
-                for path in self._paths
+                opening.enter_context(opening.enter_context(replacing(path)).open("w")) for path in self.paths
             )
             self._table.write("\t".join(COLUMNS) + "\n")
             self._cleanup = opening.pop_all()

@@ -1,7 +1,6 @@
-"""`fiveways evaluate` and `train levels` on simulated reads, from the command line."""
+"""`fiveways train levels` on simulated reads, from the command line."""
 
 import itertools
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from typer.testing import CliRunner, Result
 from fiveways import app
 from reads.fast5 import Fast5Writer
 from reads.kmers import decode
-from reads.levels import Levels
-from reads.simulate import chemistry, simulate_reads
+from reads.levels import Levels, chemistry
+from reads.simulate import simulate_reads
 
 CODES = np.random.default_rng(11).integers(0, 4, 20_000).astype(np.uint8)
 
@@ -36,29 +35,10 @@ def run(*arguments: str | Path) -> Result:
 
 
 @pytest.mark.usefixtures("mappy")
-def test_evaluate_reports_identity_of_mapped_reads(folder: Path, tmp_path: Path) -> None:
-    ids, calls = tmp_path / "ids.txt", tmp_path / "calls.fastq"
-    run("call", folder / "reads.fast5", "-o", calls)
-    ids.write_text("\n".join(line.split()[0][1:] for line in calls.read_text().splitlines()[::4]))
-    result = run(
-        "evaluate", folder / "reads.fast5", "--reference", folder / "ref.fa", "--read-ids", ids, "--json"
-    )
-    assert result.exit_code == 0, result.stderr
-    figures = json.loads(result.stdout)["r9.4.1_fast@v1"]
-    assert figures["summary"]["reads"] == figures["summary"]["mapped"] == 7
-    assert 0.8 < figures["summary"]["identity_median"] <= 1.0
-    for read in figures["reads"]:
-        counted = read["matches"] + read["mismatches"] + read["insertions"] + read["deletions"]
-        assert counted == read["columns"]
-    table = run("evaluate", folder / "reads.fast5", "--reference", folder / "ref.fa", "--read-ids", ids)
-    assert f"{figures['summary']['identity_median']:.5g}" in table.stdout
-
-
-@pytest.mark.usefixtures("mappy")
 def test_levels_are_found_again_from_reads_simulated_with_them(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "levels.npz"
     with Fast5Writer(tmp_path / "reads.fast5") as writer:
-        for one in itertools.islice(simulate_reads(seed=5, mean_bases=6000, contigs={"chr": CODES}), 12):
+        for one in itertools.islice(simulate_reads(seed=5, mean_bases=6000, contigs={"chr": CODES}), 8):
             writer.write(one.read)
     result = run("train", "levels", tmp_path / "reads.fast5", "--reference", folder / "ref.fa", "-o", output)
     assert result.exit_code == 0, result.stderr
@@ -70,12 +50,3 @@ def test_levels_are_found_again_from_reads_simulated_with_them(folder: Path, tmp
     assert noise == pytest.approx(np.hypot(truth.white_sd, truth.slow_sd), rel=0.25)
     days = np.arange(1, len(truth.dwell) + 1)
     assert (found.dwell * days).sum() == pytest.approx((truth.dwell * days).sum(), rel=0.15)
-
-
-@pytest.mark.usefixtures("mappy")
-def test_a_reference_that_is_none_is_one_line(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "ref.fa").write_text("no\n")
-    result = run("evaluate", folder / "reads.fast5", "--reference", tmp_path / "ref.fa")
-    assert result.exit_code == 1
-    assert result.stderr.count("\n") == 1
-    assert "no sequence in it" in result.stderr

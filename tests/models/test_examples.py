@@ -8,7 +8,8 @@ import pytest
 from models.examples import CENTRE, AlignedRead, RealSource, SimulatedSource, Source, SplicedSource
 from models.scaling import normalise
 from reads.kmers import encode, kmers
-from reads.simulate import chemistry, simulate_reads
+from reads.levels import chemistry
+from reads.simulate import simulate_reads
 
 SAMPLES, CONTEXT, STRIDE = 1000, 3, 5
 
