@@ -14,6 +14,7 @@ from rich.console import Console
 
 from models.basecall import Basecall
 from models.errors import ModelError
+from models.rates import at_rate
 from models.writer import STDOUT, CallFormat, CallWriter, call_format
 from reads.errors import ReadError, ReadsError
 from reads.files import ReadStream, open_reads
@@ -78,7 +79,7 @@ class Problems:
         self.count += 1
         self.say(str(problem))
 
-    def report_read(self, read: Read, why: Exception | str) -> None:
+    def report_read(self, read: Read, why: Exception) -> None:
         """Say which read was not called, and why."""
         self.report(ReadError(Path(read.origin.filename), read.read_id, str(why)))
 
@@ -101,7 +102,8 @@ def call_files(settings: CallSettings, say: Callable[[str], None]) -> Summary:
         progress = stack.enter_context(_progress(settings, stream))
         complete = False
         with CallWriter(settings.output, form, caller.name, with_moves=settings.emit_moves) as calls:
-            for read, call in caller.call(_callable(stream, caller, problems)):
+            callable_reads = at_rate(stream, caller.sample_rate, caller.name, problems.report)
+            for read, call in caller.call(callable_reads):
                 calls.write(read, call)
                 progress.count(call, done_bytes=stream.done_bytes)
             complete = True
@@ -138,15 +140,6 @@ def _token(path: Path) -> str:
     if not token.isascii() or len(token.split()) != 1:
         raise UsageError(f"{path}: it is to hold one token, of visible ASCII characters")
     return token
-
-
-def _callable(stream: ReadStream, caller: Caller, problems: Problems) -> Iterator[Read]:
-    for read in stream:
-        if caller.sample_rate in {0, read.sample_rate}:
-            yield read
-        else:
-            why = f"sampled at {read.sample_rate:g} Hz, {caller.name} takes {caller.sample_rate:g} Hz"
-            problems.report_read(read, why)
 
 
 def _progress(settings: CallSettings, stream: ReadStream) -> CallProgress:
