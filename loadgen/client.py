@@ -39,6 +39,7 @@ _STAGE = re.compile(r"([\w-]+);dur=([0-9.]+)")
 class Answer:
     """A right answer."""
 
+    sequence: str
     bases: int
     samples: int
     response_bytes: int
@@ -102,6 +103,7 @@ class BasecallClient:
             raise _refusal(response, content)
         answer = _checked(content, body, self._model)
         return Answer(
+            sequence=answer["sequence"],
             bases=len(answer["sequence"]),
             samples=body.samples,
             response_bytes=len(content),
