@@ -101,9 +101,17 @@ class Crew:
         return self._shift
 
     def end(self, limit_s: float) -> bool:
-        """End the shift, if there is one; return whether its last request ended within `limit_s`."""
-        shift, self._shift = self._shift, None
-        return shift is None or shift.end(limit_s)
+        """End the shift, if there is one; return whether its last request ended within `limit_s`.
+
+        Who ends it a second time meanwhile waits as well.
+        """
+        shift = self._shift
+        if shift is None:
+            return True
+        idle = shift.end(limit_s)
+        if self._shift is shift:
+            self._shift = None
+        return idle
 
     def dismiss(self) -> None:
         """Send the users away."""

@@ -115,6 +115,29 @@ def test_requests_in_flight_when_a_report_is_taken_are_in_the_next_one(
     assert merged(reports).bases == server.answered_bases
 
 
+def test_who_ends_a_shift_that_is_ending_waits_for_its_last_request_too(
+    crew: Crew, server: WireServer
+) -> None:
+    proceed = threading.Event()
+
+    def answer(samples: int, query: dict[str, str]) -> Reply:
+        proceed.wait()
+        return right_answer(samples, query)
+
+    server.answer = answer
+    shift = crew.begin(replace(assignment(server), settle_s=0.0, block_s=math.inf, drain_s=math.inf))
+    while len(server.requests) < 4:
+        gevent.sleep(0.01)
+    first = gevent.spawn(crew.end, 10.0)
+    shift.ended.wait()
+    second = gevent.spawn(crew.end, 10.0)
+    gevent.sleep(0.1)
+    assert not second.ready()
+    proceed.set()
+    gevent.joinall([first, second], timeout=10.0, raise_error=True)
+    assert crew.take_unreported().answers == server.answered == 4
+
+
 def test_a_seat_that_was_left_is_taken_again() -> None:
     crew = Crew(BODIES)
     assert [crew.take_seat() for _ in range(3)] == [0, 1, 2]
