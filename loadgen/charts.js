@@ -24,7 +24,7 @@ const fivewaysCharts = (() => {
   const chart = (title, unit, series, { stacked = false, dots = false } = {}) => {
     const xs = series.flatMap(({ points }) => points.map(([x]) => x));
     if (!xs.length) return "";
-    const first = stacked || dots ? Math.min(...xs) : 0, last = Math.max(...xs, first + 1e-9);
+    const first = dots ? Math.min(...xs) : 0, last = Math.max(...xs, first + 1e-9);
     const tops = stacked
       ? series[0].points.map((_, at) => series.reduce((sum, { points }) => sum + points[at][1], 0))
       : series.flatMap(({ points }) => points.map(([, y]) => y));
@@ -37,7 +37,7 @@ const fivewaysCharts = (() => {
       rules += `<line class="rule" x1="${LEFT}" x2="${WIDTH - 8}" y1="${y(at)}" y2="${y(at)}"/>` +
         `<text x="${LEFT - 6}" y="${y(at) + 4}" text-anchor="end">${short(at)}</text>`;
     for (let at = 0, by = step(last - first); at <= last - first; at += by)
-      rules += `<text x="${x(first + at)}" y="${HEIGHT - 6}" text-anchor="middle">${short(at)} s</text>`;
+      rules += `<text x="${x(first + at)}" y="${HEIGHT - 6}" text-anchor="${x(first + at) > WIDTH - 30 ? "end" : "middle"}">${short(at)} s</text>`;
     let floor = stacked ? series[0].points.map(([px]) => [px, 0]) : null;
     const marks = series.map(({ points }, number) => {
       const colour = COLOURS[number % COLOURS.length];
@@ -93,7 +93,10 @@ const fivewaysCharts = (() => {
     ];
     const limit = run.client_limited ? `<p class="limit">${escape(run.client_limited)}</p>` : "";
     const notes = run.notes.map((note) => `<p class="notes">${escape(note)}</p>`).join("");
-    place.innerHTML = `${limit}${notes}<div class="grid">${charts.join("")}</div>${paths.length ? table(paths) : ""}`;
+    /* Locust's own table has the paths where the charts are in a tab of its web UI. */
+    const inReport = place.classList.contains("live") ? "" : "<h2>Basecalls</h2>";
+    const rows = inReport && paths.length ? table(paths) : "";
+    place.innerHTML = `${inReport}${limit}${notes}<div class="grid">${charts.join("")}</div>${rows}`;
   };
 
   return ({ document: run, figures_url: url, tab }) => {

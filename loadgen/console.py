@@ -21,6 +21,7 @@ from locust.web import WebUI
 
 from loadgen.charts import with_charts
 from loadgen.crew import Crew
+from loadgen.figures import COLUMNS, TITLES
 from loadgen.foreman import DRAIN, DRAIN_S, DRAINED, TALLY
 from loadgen.live import Live
 from loadgen.options import is_of_blocks
@@ -64,7 +65,7 @@ def open_console(environment: Environment, runner: Runner, crew: Crew | None) ->
     listen.quit.add_listener(on_quit)
     gevent.spawn(_tick_forever, runner, live, crew, options)
     if environment.web_ui:
-        add_tab(environment.web_ui, live)
+        add_tab(environment.web_ui, live, options.web_base_path)
     return live
 
 
@@ -159,16 +160,15 @@ def _tick_forever(runner: Runner, live: Live, crew: Crew | None, options: Namesp
                 console_logger.info("")
 
 
-def add_tab(web_ui: WebUI, live: Live) -> None:
+def add_tab(web_ui: WebUI, live: Live, base_path: str) -> None:
     """Add a tab with the figures of `live`, refreshed with locust's own."""
-    columns = {"figure": "", "now": "Now", "mean": "Whole run"}
     web_ui.template_args["extended_tabs"] = [{"title": "Bases per second", "key": TAB}]
+    columns = {"of": "", **{name: TITLES[name] for name in COLUMNS}}
     web_ui.template_args["extended_tables"] = [
         {"key": TAB, "structure": [{"key": key, "title": title} for key, title in columns.items()]}
     ]
-
-    page = web_ui.web_base_path + "/"
-    figures_url = f"{web_ui.web_base_path}/{TAB}/figures"
+    page = base_path + "/"
+    figures_url = f"{base_path}/{TAB}/figures"
 
     def extend(response: flask.Response) -> flask.Response:
         path = flask.request.path

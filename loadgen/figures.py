@@ -21,6 +21,8 @@ TITLES = {
 }
 """What tables call each figure. Those of `service` and `lag` are of an open loop alone."""
 
+COLUMNS = tuple(name for name in TITLES if name not in {"p90_ms", "service_p50_ms", "service_p99_ms"})
+"""As many as a table on a page has room for."""
 LATENCIES = ("p50_ms", "p90_ms", "p99_ms", "service_p50_ms", "service_p99_ms")
 """The figures that say nothing of the service where the client was the limit."""
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from loadgen.figures import LATENCIES, SHARES, TITLES, as_text, counts, figures
+from loadgen.figures import COLUMNS, LATENCIES, SHARES, TITLES, as_text, counts, figures
 from loadgen.observation import Observation, client_limit
 from loadgen.tally import Tally, merged
 
@@ -175,15 +175,13 @@ class Live:
         )
 
     def rows(self) -> list[dict[str, str]]:
-        """Return the figures as rows of the web UI's table."""
-        now, mean = self.current(), self.mean()
+        """Return rows of the web UI's table, with the figures by their names: of now, of the whole run, and
+        of each path."""
+        named = {"now": self.current(), "whole run": self.mean()}
+        named |= {f"{row['path']}: {row['arm']}": row for row in self.paths()}
         return [
-            {
-                "figure": TITLES[name],
-                "now": as_text(now[name]) if name in now else "",
-                "mean": as_text(value),
-            }
-            for name, value in mean.items()
+            {"of": of, **{name: as_text(values[name]) for name in COLUMNS if name in values}}
+            for of, values in named.items()
         ]
 
     def table(self) -> Iterator[str]:
