@@ -17,6 +17,7 @@ from locust.env import Environment
 from locust.exception import StopUser
 from locust.runners import MasterRunner, Runner, WorkerRunner
 
+from loadgen.arena import Arena
 from loadgen.bodies import prepare_bodies
 from loadgen.console import open_console
 from loadgen.crew import Crew
@@ -36,6 +37,8 @@ class BasecallUser(FastHttpUser):  # type: ignore[misc]  # locust is untyped
 
     crew: ClassVar[Crew]
     """Of this process; set once its reads are prepared."""
+    arena: ClassVar[Arena] = Arena()
+    """Made when locust reads this file, which is before it forks: all its processes share it."""
 
     def on_start(self) -> None:
         """Join the crew."""
@@ -77,7 +80,7 @@ def set_up(environment: Environment, runner: Runner, **_: object) -> None:
             environment.host = paths[0].url if paths else environment.host
         if not isinstance(runner, MasterRunner):
             BasecallUser.crew = Crew()
-            foreman = Foreman(environment, runner, BasecallUser.crew)
+            foreman = Foreman(environment, runner, BasecallUser.crew, BasecallUser.arena)
             foreman.listen()
             foreman.load()
         elif options.processes:

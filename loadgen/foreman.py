@@ -18,6 +18,7 @@ from locust.env import Environment
 from locust.rpc import Message
 from locust.runners import Runner, WorkerRunner
 
+from loadgen.arena import Arena
 from loadgen.bodies import ReadSource, prepare_bodies, shuffled
 from loadgen.checks import Checks, missing_reads, read_expected
 from loadgen.crew import Crew
@@ -45,10 +46,11 @@ GOLDEN_RATIO = (5**0.5 - 1) / 2
 class Foreman:
     """Directs a crew as locust and a conductor say, and reports what it counts."""
 
-    def __init__(self, environment: Environment, runner: Runner, crew: Crew) -> None:
+    def __init__(self, environment: Environment, runner: Runner, crew: Crew, arena: Arena) -> None:
         self._environment = environment
         self._runner = runner
         self._crew = crew
+        self._arena = arena
         # The master's options replace this process's own at the start of a run, and this one is its own.
         self._attach: str = environment.parsed_options.attach
         self._loaded: tuple[ReadSource, float, str] | None = None
@@ -78,11 +80,8 @@ class Foreman:
             wanted = source, options.check_share, options.expected
             if wanted == self._loaded:
                 return
-            bodies = []
-            for body in prepare_bodies(source):
-                bodies.append(body)
-                # A worker that is busy for long would be given up by its master.
-                gevent.sleep(0)
+            # A worker that is busy for long would be given up by its master: it rests between reads.
+            bodies = self._arena.bodies(source, prepare_bodies, gevent.sleep)
             expected = _expected(options.expected, [body.read_id for body in bodies])
             seed = f"{source.seed}/{self._runner.worker_index}"
             self._crew.checks = Checks(options.check_share, expected, seed) if options.check_share else None

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from locust.argument_parser import LocustArgumentParser
 
-from loadgen.bodies import ReadSource
+from loadgen.bodies import BODY_TYPES, ReadSource
 from loadgen.errors import PlanError
 from loadgen.paths import Path, parse_paths, read_paths
 from loadgen.plan import CONNECTIONS, NULL, Arm, Plan, read_plan
@@ -79,6 +79,13 @@ def _add_what_is_sent(parser: LocustArgumentParser) -> None:
         metavar="N",
         env_var="FIVEWAYS_CHUNK_SAMPLES",
         help="Send reads in pieces of N samples; 0 sends them whole",
+    )
+    parser.add_argument(
+        "--body",
+        choices=BODY_TYPES,
+        default=BODY_TYPES[0],
+        env_var="FIVEWAYS_BODY",
+        help="How a read is sent: its samples alone, or as an Arrow stream, plain or with VBZ",
     )
     parser.add_argument(
         "--model",
@@ -221,7 +228,7 @@ def read_source(options: Namespace) -> ReadSource:
     if plan_reads := getattr(options, "plan_reads", None):
         return ReadSource(**{**plan_reads, "paths": tuple(plan_reads["paths"])})
     paths = (options.reads,) if options.reads else ()
-    return ReadSource(paths=paths, chunk_samples=options.chunk_samples, seed=options.seed)
+    return ReadSource(paths=paths, chunk_samples=options.chunk_samples, seed=options.seed, body=options.body)
 
 
 def check(options: Namespace) -> None:

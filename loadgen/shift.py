@@ -188,7 +188,7 @@ class Shift:
                 self._idle.set()
         ended_s = time.perf_counter()
         outcome = Outcome(
-            request_bytes=len(body.signal),
+            request_bytes=len(body.content),
             client_ms=answer.client_ms if answer else (ended_s - started_s) * 1e3,
             answer=answer,
             error=failure,

@@ -82,7 +82,7 @@ class Tally:
     bases: int = 0
     samples: int = 0
     request_bytes: int = 0
-    """Bytes of signal sent, without HTTP headers."""
+    """Bytes of bodies sent, without HTTP headers."""
     response_bytes: int = 0
     """Bytes of answers received, without HTTP headers."""
     client_ms: float = 0.0

@@ -288,7 +288,8 @@ def test_the_web_ui_has_a_tab_with_bases_per_second(
         shown = page.wait_for(f"{rows}.find(cells => cells[0] === 'now' && /[1-9]/.test(cells[1]))")
         head = page.evaluate(f"{rows}[0]")
         assert float(shown[head.index("bases/s")].replace(",", "")) > 0
-        charts = "[...document.querySelectorAll('#fiveways figcaption')].map(title => title.firstChild.data.trim())"
+        captions = "[...document.querySelectorAll('#fiveways figcaption')]"
+        charts = f"{captions}.map(caption => caption.firstChild.data.trim())"
         page.wait_for(f"{charts}.length >= 4 && document.querySelector('#fiveways polygon')")
         assert page.evaluate(charts)[:3] == ["Bases per second", "Latency", "Where an answer's time goes"]
         page.keep_screenshot(artefacts / "loadgen-tab.png")
