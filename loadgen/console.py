@@ -53,6 +53,13 @@ def open_console(environment: Environment, runner: Runner, crew: Crew | None) ->
     def on_stopping(**_: object) -> None:
         live.tick(time.monotonic())
         _judge(environment, live)
+        _settle_exit_code(environment, live)
+
+    def on_quitting(**_: object) -> None:
+        # Locust settles its exit status before it stops what a signal has ended.
+        if crew:
+            live.add(crew.take_unreported())
+        _settle_exit_code(environment, live)
 
     def on_quit(**_: object) -> None:
         for line in live.table():
@@ -62,6 +69,7 @@ def open_console(environment: Environment, runner: Runner, crew: Crew | None) ->
     listen.test_start.add_listener(restart)
     listen.reset_stats.add_listener(restart)
     listen.test_stopping.add_listener(on_stopping)
+    listen.quitting.add_listener(on_quitting)
     listen.quit.add_listener(on_quit)
     gevent.spawn(_tick_forever, runner, live, crew, options)
     if environment.web_ui:
@@ -70,7 +78,7 @@ def open_console(environment: Environment, runner: Runner, crew: Crew | None) ->
 
 
 def _judge(environment: Environment, live: Live) -> None:
-    """Say of a run that stops what was checked, and whether it is one that counts."""
+    """Say of a run that stops what was checked, and whether it met its objective, if it has one."""
     options = environment.parsed_options
     checked = f"{live.total.checked:,} answers were compared with"
     if not options.check_share:
@@ -79,18 +87,27 @@ def _judge(environment: Environment, live: Live) -> None:
         live.notes.append(f"{checked} {options.expected}, or the first one where that lacks the read")
     else:
         live.notes.append(f"{checked} the first one for the same read, for want of --expected calls")
-    if is_of_blocks(options) or not options.arrival_rate:
-        return
-    if live.client_limited:
-        environment.process_exit_code = EXIT_FAILED
-    elif options.slo_p99_ms:
+    if _has_objective(options) and not live.client_limited:
         p99_ms = live.total.request_quantile_ms(0.99)
-        met = p99_ms is not None and p99_ms <= options.slo_p99_ms
         said = "nothing was sent" if p99_ms is None else f"the p99 of all requests is {p99_ms:,.1f} ms"
-        live.notes.append(
-            f"objective {'met' if met else 'missed'}: {said}, {options.slo_p99_ms:g} ms are allowed"
-        )
-        environment.process_exit_code = environment.process_exit_code if met else EXIT_FAILED
+        word = "missed" if _misses(options, live) else "met"
+        live.notes.append(f"objective {word}: {said}, {options.slo_p99_ms:g} ms are allowed")
+
+
+def _has_objective(options: Namespace) -> bool:
+    return bool(options.slo_p99_ms and options.arrival_rate and not is_of_blocks(options))
+
+
+def _misses(options: Namespace, live: Live) -> bool:
+    p99_ms = live.total.request_quantile_ms(0.99)
+    return p99_ms is None or p99_ms > options.slo_p99_ms
+
+
+def _settle_exit_code(environment: Environment, live: Live) -> None:
+    """Make locust fail where its client was the limit, or an objective was missed."""
+    options = environment.parsed_options
+    if live.client_limited or (_has_objective(options) and _misses(options, live)):
+        environment.process_exit_code = EXIT_FAILED
 
 
 def _write(options: Namespace, live: Live, began_s: float) -> None:

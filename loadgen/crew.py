@@ -86,7 +86,7 @@ class Crew:
 
     def miss(self, shift: Shift, due_s: float, next_due: Iterator[float]) -> None:
         """Count what was due and not started when `shift` ended, also among what was not reported yet."""
-        self._unreported.unstarted += shift.miss(due_s, next_due)
+        self._unreported.merge(shift.miss(due_s, next_due))
 
     def take_unreported(self) -> Tally:
         """Return what was counted since this was last asked; no request is counted twice or left out."""

@@ -8,14 +8,16 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path as File
-from typing import Literal, get_args
-
-from locust.argument_parser import LocustArgumentParser
+from typing import TYPE_CHECKING, Literal, get_args
 
 from loadgen.bodies import BODY_TYPES, ReadSource
 from loadgen.errors import PlanError
 from loadgen.paths import Path, parse_paths, read_paths
 from loadgen.plan import CONNECTIONS, NULL, Arm, Plan, read_plan
+
+if TYPE_CHECKING:
+    # Locust patches all of Python when it is imported, which is for those who run it.
+    from locust.argument_parser import LocustArgumentParser
 
 Find = Literal["", "peak", "concurrency"]
 MOST_USERS = 64
@@ -57,14 +59,14 @@ def _share(text: str) -> float:
     return share
 
 
-def add_arguments(parser: LocustArgumentParser) -> None:
+def add_arguments(parser: "LocustArgumentParser") -> None:
     """Add our options to locust's."""
     _add_what_is_sent(parser)
     _add_how_it_is_sent(parser)
     _add_where_it_is_sent(parser)
 
 
-def _add_what_is_sent(parser: LocustArgumentParser) -> None:
+def _add_what_is_sent(parser: "LocustArgumentParser") -> None:
     parser.add_argument(
         "--reads",
         default="",
@@ -120,7 +122,7 @@ def _add_what_is_sent(parser: LocustArgumentParser) -> None:
     )
 
 
-def _add_how_it_is_sent(parser: LocustArgumentParser) -> None:
+def _add_how_it_is_sent(parser: "LocustArgumentParser") -> None:
     parser.add_argument(
         "--connection",
         choices=CONNECTIONS,
@@ -175,7 +177,7 @@ def _add_how_it_is_sent(parser: LocustArgumentParser) -> None:
     )
 
 
-def _add_where_it_is_sent(parser: LocustArgumentParser) -> None:
+def _add_where_it_is_sent(parser: "LocustArgumentParser") -> None:
     parser.add_argument(
         "--path",
         action="append",

@@ -112,6 +112,8 @@ class Shift:
         self._measured_to_s = self.released_s + assignment.block_s
         self._window_s = (assignment.block_s - assignment.settle_s) / assignment.windows
         self._drained_by_s = self._measured_to_s + assignment.drain_s
+        self._ended_s = math.inf
+        self._ended_full = False
 
     def open_client(self) -> BasecallClient:
         """Return a client for one user, closed with the shift at the latest."""
@@ -155,17 +157,21 @@ class Shift:
 
         self._due.spawn(run)
 
-    def miss(self, due_s: float, next_due: Iterator[float]) -> int:
-        """Count a request that was due and not started when the shift ended, and all that were due after it;
-        return how many these are."""
-        end_s = min(time.perf_counter(), self._measured_to_s)
-        missed = 0
-        while due_s < end_s:
-            missed += 1
+    def miss(self, due_s: float, next_due: Iterator[float]) -> Tally:
+        """Count a request that was not started when the shift ended, if it was due, and all that were due
+        after it; return what was counted.
+
+        They lag at least until then; where as many are in flight as may be, they could not have been started.
+        """
+        missed = Tally()
+        while due_s < min(self._ended_s, self._measured_to_s):
+            of_this = Tally(unstarted=int(self._ended_full))
+            of_this.lag.add((self._ended_s - due_s) * 1e3)
+            missed.merge(of_this)
             if window := self._window_at(due_s):
-                window.tally.unstarted += 1
+                window.tally.merge(of_this)
             due_s = next(next_due)
-        self.total.unstarted += missed
+        self.total.merge(missed)
         return missed
 
     def send(self, client: BasecallClient, due_s: float | None = None) -> Outcome:
@@ -230,6 +236,8 @@ class Shift:
     def end(self, limit_s: float) -> bool:
         """Let no further request begin, wait for those in flight, close every client; return whether all
         had ended within `limit_s`."""
+        if not self.ended.is_set():
+            self._ended_s, self._ended_full = time.perf_counter(), self._due.full()
         self.ended.set()
         give_up_s = time.perf_counter() + limit_s
         self._due.join(limit_s)

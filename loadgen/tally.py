@@ -95,7 +95,8 @@ class Tally:
     service: Histogram = field(default_factory=Histogram)
     """Of the same answers from the actual start; empty in a closed loop, where both are the same."""
     lag: Histogram = field(default_factory=Histogram)
-    """By how much requests started late, those that failed too; empty in a closed loop."""
+    """By how much requests started late, those that failed too, and those that were due and had not started
+    at the end; empty in a closed loop."""
     unstarted: int = 0
     """Requests of an open loop that were due and could not be started: too many were in flight."""
     checked: int = 0

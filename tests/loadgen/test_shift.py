@@ -248,7 +248,18 @@ def test_an_open_loop_has_no_more_in_flight_than_its_bound_and_tells_what_it_did
     sending.join(10.0)
     assert shift.total.answers == server.answered == 3
     assert shift.total.unstarted > 10
+    assert len(shift.total.lag) == shift.total.unstarted + 3
     assert crew.take_unreported() == shift.total
+
+
+def test_what_was_due_a_moment_before_the_end_lags_and_could_have_been_started(server: WireServer) -> None:
+    shift = Shift(replace(assignment(server), user_rate=10.0), BODIES)
+    assert shift.end(1.0)
+    ended_s = shift._ended_s
+    missed = shift.miss(ended_s - 0.3, iter([ended_s - 0.1, ended_s + 0.1]))
+    assert missed == shift.total
+    assert (missed.unstarted, len(missed.lag), missed.requests) == (0, 2, 0)
+    assert missed.lag.quantile_ms(1.0) == pytest.approx(300.0, rel=0.01)
 
 
 def test_an_answer_that_differs_from_another_call_of_the_read_is_a_failure(server: WireServer) -> None:
