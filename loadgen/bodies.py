@@ -8,6 +8,8 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
 from typing import Literal, get_args
 from urllib.parse import urlencode
 
@@ -25,6 +27,7 @@ MAX_BODY_BYTES = 256 * 1024 * 1024
 BodyType = Literal["octet-stream", "arrow", "arrow-vbz"]
 """How a read is put into a request: its samples alone; or a stream of one row with these, or with VBZ."""
 BODY_TYPES: tuple[BodyType, ...] = get_args(BodyType)
+ARROW_STREAM = "application/vnd.apache.arrow.stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,17 @@ def _octet_stream(read: Read) -> Body:
     return Body(read.read_id, urlencode(query), signal_to_bytes(read.signal), len(read.signal))
 
 
-_BODIES: dict[BodyType, Callable[[Read], Body]] = {"octet-stream": _octet_stream}
+def _arrow(read: Read, *, vbz: bool) -> Body:
+    # Taking long to import, and wanted by few.
+    streams = import_module("reads.arrow_stream")
+    return Body(read.read_id, "", streams.reads_to_stream([read], vbz=vbz), len(read.signal), ARROW_STREAM)
+
+
+_BODIES: dict[BodyType, Callable[[Read], Body]] = {
+    "octet-stream": _octet_stream,
+    "arrow": partial(_arrow, vbz=False),
+    "arrow-vbz": partial(_arrow, vbz=True),
+}
 
 
 def _open(source: ReadSource) -> Iterator[Read]:

@@ -25,10 +25,11 @@ from loadgen.errors import CallError, RejectedError
 from loadgen.paths import open_socket
 from loadgen.plan import Connection
 from loadgen.tally import STAGES
-from reads.wire import JSON
+from reads.wire import JSON, OCTET_STREAM
 
 RECEIVE_BYTES = 64 * 1024
 """Bytes taken from a socket at once."""
+NDJSON = "application/x-ndjson"
 MAX_RETRY_AFTER_S = 60.0
 """The longest a user stays away on the service's word."""
 
@@ -69,8 +70,8 @@ class BasecallClient:
         target = URL(url)
         self._model = model
         self._prefix = target.path.rstrip("/")
-        self._model_query = f"&model={quote(model)}" if model else ""
-        self._headers = {"Accept": JSON} | ({"Connection": "close"} if connection == "new" else {})
+        self._model_query = f"model={quote(model)}" if model else ""
+        self._headers = {"Connection": "close"} if connection == "new" else {}
         self._http = _PathHTTPClient(
             target,
             netns=netns,
@@ -93,7 +94,8 @@ class BasecallClient:
 
     def basecall(self, body: Body) -> Answer:
         """Send one body and return its answer. Raises CallError, of these RejectedError for a 503."""
-        uri = f"{self._prefix}/v1/basecall?{body.query}{self._model_query}"
+        query = "&".join(filter(None, (body.query, self._model_query)))
+        uri = f"{self._prefix}/v1/basecall{query and '?' + query}"
         started_s = time.perf_counter()
         # TLS makes a copy of its own, and knows no views.
         sent = bytes(body.content) if self._http.ssl else body.content
@@ -121,7 +123,10 @@ class BasecallClient:
     def _request(
         self, method: str, uri: str, body: bytes | memoryview = b"", media_type: str = ""
     ) -> tuple[HTTPSocketPoolResponse, bytes]:
-        headers = self._headers | ({"Content-Type": media_type} if media_type else {})
+        # Of a body that can have many reads, the answer is a line a read: here there is one.
+        accept = JSON if media_type == OCTET_STREAM else NDJSON
+        said = {"Content-Type": media_type, "Accept": accept} if media_type else {}
+        headers = self._headers | said
         try:
             response = self._http.request(method, uri, body=body, headers=headers)
             return response, response.read()
@@ -138,6 +143,9 @@ def _checked(content: bytes, body: Body, model: str) -> dict[str, Any]:
     """Return the answer in `content`. Raises CallError where it cannot be the answer to `body`."""
     try:
         answer = orjson.loads(content)
+        if "error" in answer:
+            # Where many reads can be asked for, one that is refused has a record and no status of its own.
+            raise _refused_record(answer["error"])
         sequence, qstring = answer["sequence"], answer["qstring"]
         said = {name: answer[name] for name in ("model", "read_id", "samples", "bases")}
         bases, qualities = len(sequence), len(qstring)
@@ -155,6 +163,14 @@ def _checked(content: bytes, body: Body, model: str) -> dict[str, Any]:
     if qualities != bases:
         raise CallError(f"wrong answer: {bases} bases with {qualities} qualities")
     return dict(answer)
+
+
+def _refused_record(problem: Mapping[str, Any]) -> CallError:
+    """Return the error for the record of a read that was refused, in the words of its problem."""
+    words = f"{problem['status']} {problem['title']}"
+    if problem["status"] == 503:
+        return RejectedError(words, retry_after_s=0.0)
+    return CallError(words if problem["status"] >= 500 else f"{words}: {problem['detail']}")
 
 
 def _refusal(response: HTTPSocketPoolResponse, content: bytes) -> CallError:

@@ -1,5 +1,6 @@
 """What request bodies promise: the samples of the reads, all of them, the same ones for the same source."""
 
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -8,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 import loadgen.bodies
-from loadgen.bodies import Body, ReadSource, prepare_bodies, shuffled, split_reads
+from loadgen.bodies import ARROW_STREAM, Body, ReadSource, prepare_bodies, shuffled, split_reads
 from reads.errors import ReadFileError
 from reads.read import Calibration, Read
 from reads.writer import read_writer
@@ -86,3 +87,17 @@ def test_no_more_signal_is_held_than_the_limit(
     monkeypatch.setattr(loadgen.bodies, "MAX_BODY_BYTES", limit)
     assert list(prepare_bodies(ReadSource(simulated=5, mean_bases=200))) == everything[:2]
     assert "are sent" in caplog.text
+
+
+@pytest.mark.parametrize("vbz", [False, True])
+def test_a_read_can_be_sent_as_an_arrow_stream(tmp_path: Path, *, vbz: bool) -> None:
+    streams = pytest.importorskip("reads.arrow_stream", reason="reads knows no Arrow streams yet")
+    reads = [replace(read_of(np.arange(700, dtype=np.int16)), read_id="a")]
+    bodies = list(split_reads(reads, 300, "arrow-vbz" if vbz else "arrow"))
+    assert [(body.read_id, body.samples) for body in bodies] == [("a:0", 300), ("a:300", 300), ("a:600", 100)]
+    assert {(body.query, body.media_type) for body in bodies} == {("", ARROW_STREAM)}
+    (tmp_path / "body").write_bytes(bodies[1].content)
+    (entry,) = streams.entries(tmp_path / "body")
+    sent = entry.decode()
+    assert (sent.read_id, sent.sample_rate, sent.calibration) == ("a:300", 4000.0, reads[0].calibration)
+    assert sent.signal.tolist() == list(range(300, 600))
