@@ -73,7 +73,7 @@ def find_peak(
         at_least = "at least " if too_high is None or too_high.verdict == "client-limited" else ""
         words = (
             f"peak: {at_least}{best.reads_per_s:,.3g} reads/s, {best.bases_per_s:,.0f} bases/s, at a p99 of"
-            f" {best.p99_ms:,.1f} ms, of which {slo_p99_ms:g} ms are allowed"
+            f" {best.p99_ms:,.1f} ms where {slo_p99_ms:g} ms are allowed"
         )
         if too_high:
             words += f"; {_rate_words(too_high)}"
