@@ -21,7 +21,7 @@ from loadgen import options as typed
 from loadgen import search
 from loadgen.conductor import Conductor
 from loadgen.crew import Played
-from loadgen.errors import LoadgenError
+from loadgen.errors import LoadgenError, PlanError
 from loadgen.foreman import ATTACHED, BEGUN, PLAY, PLAYED
 from loadgen.live import Live
 from loadgen.observation import Observation, append_observation
@@ -173,7 +173,13 @@ class Director:
 
     def _play_paths(self) -> None:
         options = self._environment.parsed_options
-        self._play(typed.plan_of(options, typed.typed_paths(options), self._runner.user_count))
+        paths = typed.typed_paths(options)
+        there = {path.name: sum(self._crews(path).values()) for path in paths}
+        if lonely := [path for path in paths if not there[path.name]]:
+            missing = ", ".join(sorted({path.attach for path in lonely}))
+            raise PlanError(f"no worker is attached by {missing}: start one with --attach {missing}")
+        # As many for every path as the one with the fewest has, or they could not be compared.
+        self._play(typed.plan_of(options, paths, min(there.values())))
         if any(row["blocks"] == row["void"] for row in self._live.paths()):
             self._fail("no block of some path counts; each says why it is void")
 
