@@ -6,19 +6,28 @@ Nothing here is done per request. Knows neither sockets nor schedules.
 import itertools
 import logging
 import random
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
+from typing import Literal, get_args
 from urllib.parse import urlencode
 
 from reads.files import open_reads
 from reads.read import Read
 from reads.simulate import simulate_reads
-from reads.wire import signal_to_bytes
+from reads.wire import OCTET_STREAM, signal_to_bytes
 
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 256 * 1024 * 1024
-"""The most signal held in memory by one process; reads beyond it are left out, and the log says so."""
+"""The most that is held in memory; reads beyond it are left out, and the log says so."""
+
+
+BodyType = Literal["octet-stream", "arrow", "arrow-vbz"]
+"""How a read is put into a request: its samples alone; or a stream of one row with these, or with VBZ."""
+BODY_TYPES: tuple[BodyType, ...] = get_args(BodyType)
+ARROW_STREAM = "application/vnd.apache.arrow.stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +43,20 @@ class ReadSource:
     chunk_samples: int = 0
     """Split reads into pieces of this many samples; 0 sends them whole."""
     seed: int = 1
+    body: BodyType = "octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """One request body: little-endian int16 `signal` bytes, and the `query` that goes with it."""
+    """One request body: its `content`, and the `query` that goes with it."""
 
     read_id: str
     query: str
-    """URL-encoded read_id, sample_rate, offset and scale; the model is the sender's to add."""
-    signal: bytes
+    """URL-encoded read_id, sample_rate, offset and scale, as far as the content does not say them; the model
+    is the sender's to add."""
+    content: bytes | memoryview
     samples: int
+    media_type: str = OCTET_STREAM
 
 
 def prepare_bodies(source: ReadSource) -> Iterator[Body]:
@@ -54,31 +66,50 @@ def prepare_bodies(source: ReadSource) -> Iterator[Body]:
     ValueError where no read is left to send.
     """
     held_bytes = 0
-    for body in split_reads(_open(source), source.chunk_samples):
-        held_bytes += len(body.signal)
+    for body in split_reads(_open(source), source.chunk_samples, source.body):
+        held_bytes += len(body.content)
         if held_bytes > MAX_BODY_BYTES:
-            logger.warning("only the first %d MiB of signal are sent", MAX_BODY_BYTES // 2**20)
+            logger.warning("only the first %d MiB of reads are sent", MAX_BODY_BYTES // 2**20)
             return
         yield body
     if not held_bytes:
         raise ValueError(f"no reads to send in {', '.join(source.paths) or 'the simulation'}")
 
 
-def split_reads(reads: Iterable[Read], chunk_samples: int) -> Iterator[Body]:
+def split_reads(
+    reads: Iterable[Read], chunk_samples: int, body_type: BodyType = "octet-stream"
+) -> Iterator[Body]:
     """Yield a body for each piece of `chunk_samples` samples of each read, the last one shorter; 0 splits
     nothing. Reads without samples have no body."""
     for read in reads:
         step = chunk_samples or max(1, len(read.signal))
         for start in range(0, len(read.signal), step):
-            piece = read.signal[start : start + step]
             read_id = f"{read.read_id}:{start}" if chunk_samples else read.read_id
-            query = {
-                "read_id": read_id,
-                "sample_rate": read.sample_rate,
-                "offset": read.calibration.offset,
-                "scale": read.calibration.scale,
-            }
-            yield Body(read_id, urlencode(query), signal_to_bytes(piece), len(piece))
+            piece = replace(read, read_id=read_id, signal=read.signal[start : start + step])
+            yield _BODIES[body_type](piece)
+
+
+def _octet_stream(read: Read) -> Body:
+    query = {
+        "read_id": read.read_id,
+        "sample_rate": read.sample_rate,
+        "offset": read.calibration.offset,
+        "scale": read.calibration.scale,
+    }
+    return Body(read.read_id, urlencode(query), signal_to_bytes(read.signal), len(read.signal))
+
+
+def _arrow(read: Read, *, vbz: bool) -> Body:
+    # Taking long to import, and wanted by few.
+    streams = import_module("reads.arrow_stream")
+    return Body(read.read_id, "", streams.reads_to_stream([read], vbz=vbz), len(read.signal), ARROW_STREAM)
+
+
+_BODIES: dict[BodyType, Callable[[Read], Body]] = {
+    "octet-stream": _octet_stream,
+    "arrow": partial(_arrow, vbz=False),
+    "arrow-vbz": partial(_arrow, vbz=True),
+}
 
 
 def _open(source: ReadSource) -> Iterator[Read]:

@@ -29,6 +29,7 @@ from reads.wire import JSON, OCTET_STREAM
 
 RECEIVE_BYTES = 64 * 1024
 """Bytes taken from a socket at once."""
+NDJSON = "application/x-ndjson"
 MAX_RETRY_AFTER_S = 60.0
 """The longest a user stays away on the service's word."""
 
@@ -39,6 +40,7 @@ _STAGE = re.compile(r"([\w-]+);dur=([0-9.]+)")
 class Answer:
     """A right answer."""
 
+    sequence: str
     bases: int
     samples: int
     response_bytes: int
@@ -68,10 +70,8 @@ class BasecallClient:
         target = URL(url)
         self._model = model
         self._prefix = target.path.rstrip("/")
-        self._model_query = f"&model={quote(model)}" if model else ""
-        self._headers = {"Content-Type": OCTET_STREAM, "Accept": JSON}
-        if connection == "new":
-            self._headers["Connection"] = "close"
+        self._model_query = f"model={quote(model)}" if model else ""
+        self._headers = {"Connection": "close"} if connection == "new" else {}
         self._http = _PathHTTPClient(
             target,
             netns=netns,
@@ -94,14 +94,18 @@ class BasecallClient:
 
     def basecall(self, body: Body) -> Answer:
         """Send one body and return its answer. Raises CallError, of these RejectedError for a 503."""
-        uri = f"{self._prefix}/v1/basecall?{body.query}{self._model_query}"
+        query = "&".join(filter(None, (body.query, self._model_query)))
+        uri = f"{self._prefix}/v1/basecall{query and '?' + query}"
         started_s = time.perf_counter()
-        response, content = self._request("POST", uri, body.signal)
+        # TLS makes a copy of its own, and knows no views.
+        sent = bytes(body.content) if self._http.ssl else body.content
+        response, content = self._request("POST", uri, sent, body.media_type)
         client_ms = (time.perf_counter() - started_s) * 1e3
         if response.status_code != 200:
             raise _refusal(response, content)
         answer = _checked(content, body, self._model)
         return Answer(
+            sequence=answer["sequence"],
             bases=len(answer["sequence"]),
             samples=body.samples,
             response_bytes=len(content),
@@ -111,14 +115,20 @@ class BasecallClient:
 
     def metrics(self) -> str:
         """Return the service's /metrics page. Raises CallError."""
-        response, content = self._request("GET", f"{self._prefix}/metrics", b"")
+        response, content = self._request("GET", f"{self._prefix}/metrics")
         if response.status_code != 200:
             raise _refusal(response, content)
         return content.decode()
 
-    def _request(self, method: str, uri: str, signal: bytes) -> tuple[HTTPSocketPoolResponse, bytes]:
+    def _request(
+        self, method: str, uri: str, body: bytes | memoryview = b"", media_type: str = ""
+    ) -> tuple[HTTPSocketPoolResponse, bytes]:
+        # Of a body that can have many reads, the answer is a line a read: here there is one.
+        accept = JSON if media_type == OCTET_STREAM else NDJSON
+        said = {"Content-Type": media_type, "Accept": accept} if media_type else {}
+        headers = self._headers | said
         try:
-            response = self._http.request(method, uri, body=signal, headers=self._headers)
+            response = self._http.request(method, uri, body=body, headers=headers)
             return response, response.read()
         except (OSError, HTTPParseError) as error:
             raise CallError(f"{type(error).__name__}: {error}") from error
@@ -133,6 +143,9 @@ def _checked(content: bytes, body: Body, model: str) -> dict[str, Any]:
     """Return the answer in `content`. Raises CallError where it cannot be the answer to `body`."""
     try:
         answer = orjson.loads(content)
+        if "error" in answer:
+            # Where many reads can be asked for, one that is refused has a record and no status of its own.
+            raise _refused_record(answer["error"])
         sequence, qstring = answer["sequence"], answer["qstring"]
         said = {name: answer[name] for name in ("model", "read_id", "samples", "bases")}
         bases, qualities = len(sequence), len(qstring)
@@ -152,6 +165,14 @@ def _checked(content: bytes, body: Body, model: str) -> dict[str, Any]:
     return dict(answer)
 
 
+def _refused_record(problem: Mapping[str, Any]) -> CallError:
+    """Return the error for the record of a read that was refused, in the words of its problem."""
+    words = f"{problem['status']} {problem['title']}"
+    if problem["status"] == 503:
+        return RejectedError(words, retry_after_s=0.0)
+    return CallError(words if problem["status"] >= 500 else f"{words}: {problem['detail']}")
+
+
 def _refusal(response: HTTPSocketPoolResponse, content: bytes) -> CallError:
     """Return the error for an answer whose status is not 200, in the words of its problem document."""
     status = response.status_code
@@ -166,6 +187,15 @@ def _refusal(response: HTTPSocketPoolResponse, content: bytes) -> CallError:
             f"503 {words}", retry_after_s=min(float(after), MAX_RETRY_AFTER_S) if after.isdigit() else 0.0
         )
     return CallError(f"{status} {words}")
+
+
+class _ViewSocket(gevent.socket.socket):  # type: ignore[misc]  # untyped here
+    """A socket that sends views of memory as they are: geventhttpclient sends whatever is not bytes as a
+    file."""
+
+    def sendfile(self, file: memoryview) -> None:
+        """Send the whole of a view, without a copy."""
+        self.sendall(file)
 
 
 class _PathPool(ConnectionPool):  # type: ignore[misc]  # untyped here
@@ -184,7 +214,7 @@ class _PathPool(ConnectionPool):  # type: ignore[misc]  # untyped here
     def _create_tcp_socket(self, family: int, socktype: int, protocol: int) -> gevent.socket.socket:
         sock = open_socket(self.netns, family, socktype, protocol)
         # gevent's kind of socket, whether or not this process was patched to know no other.
-        return gevent.socket.socket(family, socktype, protocol, fileno=sock.detach())
+        return _ViewSocket(family, socktype, protocol, fileno=sock.detach())
 
     def after_connect(self, sock: gevent.socket.socket) -> None:
         """Send the end of a body at once."""

@@ -1,8 +1,9 @@
 """Plays a plan: one block after the other on the crews of all processes, each becoming an observation.
 
 For every block: read the server's counters over the path, have the crews work the block, and when all
-requests have ended read the counters again. Knows neither locust nor where the crews are: messages are
-handed to it and taken from it.
+requests have ended read the counters again. Every crew says when it begins and how it went; by the clock of
+this process no two began further apart than from the first order to the last such word. Knows neither locust
+nor where the crews are: messages are handed to it and taken from it.
 """
 
 import time
@@ -19,14 +20,17 @@ from loadgen.crew import Played
 from loadgen.errors import CallError
 from loadgen.observation import Observation, gated
 from loadgen.paths import Path
-from loadgen.plan import Block, Plan
+from loadgen.plan import NULL, Block, Plan
 from loadgen.shift import Assignment
 from loadgen.tally import merged
+from loadgen.window import merged_windows, side_by_side
 
 SCRAPE_TIMEOUT_S = 5.0
 """How long connecting to the service, or waiting for its counters, may take."""
 SCRAPE_AGAIN_S = 0.2
 """Where a path does not lead to the counters, it is tried again after so long, for as long as the block."""
+MOST_SKEW, MOST_SKEW_S = 0.05, 0.1
+"""By this share of the measured time, or this long if that is more, the crews may be apart at most."""
 REPORT_TIMEOUT_S = 15.0
 """How long after the last moment at which a request may end a crew may take to say how it went."""
 
@@ -42,35 +46,42 @@ def share_users(users: int, crews: Mapping[str, int]) -> dict[str, int]:
 
 
 class Conductor:
-    """Plays the blocks of a plan. `crews` says how many users each process has, by the id that `send` takes
-    with an order for that process; what comes back is given to `on_played`."""
+    """Plays the blocks of `plan`, which may be replaced between two of them.
+
+    `crews` says how many users each process has that may dial a path, by the id that `send` takes with an
+    order for that process; what comes back is given to `on_begun` and `on_played`.
+    """
 
     def __init__(
         self,
         plan: Plan,
         *,
-        crews: Callable[[], Mapping[str, int]],
+        crews: Callable[[Path], Mapping[str, int]],
         send: Callable[[str, dict[str, Any]], None],
         own_cpu_counts: bool,
     ) -> None:
-        self._plan = plan
+        self.plan = plan
         self._crews = crews
         self._send = send
         self._own_cpu_counts = own_cpu_counts
         """Whether this process is none of the crews', so that its CPU time comes on top of theirs."""
         self._order = 0
+        self._not_begun: set[str] = set()
+        self._skew_s = 0.0
+        self._ordered_s = 0.0
         self._waiting_for: set[str] = set()
         self._played: list[Played] = []
         self._all_played = Event()
 
     def observe(self, block: Block) -> Observation:
         """Play one block. Whatever goes wrong becomes a void observation."""
-        plan, reasons = self._plan, list[str]()
+        plan, reasons = self.plan, list[str]()
         before = _counters(block.path, reasons, patience_s=plan.block_s)
-        shares = share_users(plan.users[block.arm], self._crews()) if before else {}
+        shares = share_users(plan.users[block.arm], self._crews(block.path)) if before else {}
         users = sum(shares.values())
         if before and users < plan.users[block.arm]:
-            reasons.append(f"only {users} of {plan.users[block.arm]} users were there")
+            attached = f" attached by {block.path.attach}" if block.path.attach else ""
+            reasons.append(f"only {users} of {plan.users[block.arm]} users{attached} were there")
         cpu_before_s, started_s = time.process_time(), time.time()
         played = self._play(block, shares, reasons)
         own_cpu_s = time.process_time() - cpu_before_s if self._own_cpu_counts else 0.0
@@ -78,6 +89,8 @@ class Conductor:
         server = after.since(before) if after and before else None
         if after and before and after.started_s != before.started_s:
             reasons.append("the server was restarted during the block")
+        windows = side_by_side([crew.windows for crew in played])
+        whole = merged_windows(windows)
         observation = Observation(
             round=block.round,
             position=block.position,
@@ -87,17 +100,31 @@ class Conductor:
             started_s=started_s,
             window_s=plan.window_s,
             elapsed_s=max((crew.elapsed_s for crew in played), default=0.0),
-            spread_bases=sum(crew.spread_bases for crew in played),
-            spread_samples=sum(crew.spread_samples for crew in played),
-            window=merged(crew.window for crew in played),
+            spread_bases=whole.spread_bases,
+            spread_samples=whole.spread_samples,
+            window=whole.tally,
             total=merged(crew.total for crew in played),
             client_cpu_s=own_cpu_s + sum(crew.cpu_s for crew in played),
             busiest_client=max((crew.busiest for crew in played), default=0.0),
             server_cpu_s=server.cpu_s if server else None,
             server_bases=server.bases if server else None,
             voids=tuple(reasons),
+            arrival_rate=plan.arrival_rate,
+            gc_pause_s=max((crew.gc_pause_s for crew in played), default=0.0),
+            skew_s=self._skew_s,
+            windows=windows if plan.windows > 1 else (),
         )
-        return gated(observation) if server else observation
+        if not server:
+            return observation
+        return gated(
+            observation, most_lag_ms=plan.most_lag_ms, most_skew_s=max(MOST_SKEW_S, MOST_SKEW * plan.window_s)
+        )
+
+    def on_begun(self, crew: str, order: int) -> None:
+        """Take the word of a crew that it has begun; what comes too late is ignored."""
+        if order == self._order and crew in self._not_begun:
+            self._not_begun.discard(crew)
+            self._skew_s = time.perf_counter() - self._ordered_s
 
     def on_played(self, crew: str, order: int, played: Played) -> None:
         """Take what a crew says of the order it was sent; what comes too late is ignored."""
@@ -108,24 +135,30 @@ class Conductor:
                 self._all_played.set()
 
     def _play(self, block: Block, shares: Mapping[str, int], reasons: list[str]) -> list[Played]:
+        self._skew_s = 0.0
         if not shares:
             return []
-        plan = self._plan
+        plan = self.plan
         self._order += 1
-        self._waiting_for, self._played = set(shares), []
+        self._waiting_for, self._not_begun, self._played = set(shares), set(shares), []
         self._all_played.clear()
+        self._ordered_s = time.perf_counter()
         for place, (crew, users) in enumerate(shares.items()):
             assignment = Assignment(
                 name=f"{block.path.name}: {block.arm}",
                 url=block.path.url,
                 netns=block.path.netns,
-                model="null" if block.arm == "null" else plan.model,
+                model=NULL if block.arm == NULL else plan.model,
                 connection=plan.connection,
                 users=users,
                 first_read=(block.first_read + place / len(shares)) % 1.0,
                 settle_s=plan.settle_s,
                 block_s=plan.block_s,
                 drain_s=plan.drain_s,
+                windows=plan.windows,
+                user_rate=plan.arrival_rate / sum(shares.values()) if plan.arrival_rate else None,
+                # The same schedule for all blocks of a round, as its blocks send the same reads.
+                seed=f"{plan.seed}/{block.round}/{place}",
             )
             self._send(crew, {"order": self._order, "assignment": asdict(assignment)})
         if not self._all_played.wait(plan.block_s + plan.drain_s + REPORT_TIMEOUT_S):

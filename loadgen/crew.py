@@ -8,7 +8,7 @@ import heapq
 import itertools
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,9 +16,12 @@ import gevent
 from gevent.event import Event
 
 from loadgen.bodies import Body
+from loadgen.checks import Checks
 from loadgen.client import BasecallClient
+from loadgen.pauses import Pauses
 from loadgen.shift import Assignment, Outcome, Shift
 from loadgen.tally import Tally
+from loadgen.window import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +29,19 @@ class Played:
     """What came of an assignment with an end, in one process. For the words see observation.Observation."""
 
     elapsed_s: float
-    spread_bases: float
-    spread_samples: float
-    window: Tally
+    windows: tuple[Window, ...]
     total: Tally
     cpu_s: float
     busiest: float
-    """Share of a core that the process used in the window."""
+    """Share of a core that the process used in its windows."""
+    gc_pause_s: float
+    """How long the garbage collector held the process in its windows."""
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
         """Read what `dataclasses.asdict` made."""
-        tallies = {name: Tally.from_plain(plain[name]) for name in ("window", "total")}
-        return cls(**{**plain, **tallies})
+        windows = tuple(Window.from_plain(window) for window in plain["windows"])
+        return cls(**{**plain, "windows": windows, "total": Tally.from_plain(plain["total"])})
 
 
 class Crew:
@@ -46,6 +49,9 @@ class Crew:
 
     def __init__(self, bodies: Sequence[Body] = ()) -> None:
         self.bodies = bodies
+        self.checks: Checks | None = None
+        """What answers are held against; nothing where None."""
+        self.pauses = Pauses()
         self._unreported = Tally()
         self._shift: Shift | None = None
         self._news = Event()
@@ -72,11 +78,15 @@ class Crew:
             self._news.wait()
         return None
 
-    def send(self, shift: Shift, client: BasecallClient) -> Outcome:
+    def send(self, shift: Shift, client: BasecallClient, due_s: float | None = None) -> Outcome:
         """Send one request of `shift`, and count it also among what was not reported yet."""
-        outcome = shift.send(client)
+        outcome = shift.send(client, due_s)
         outcome.count_in(self._unreported)
         return outcome
+
+    def miss(self, shift: Shift, due_s: float, next_due: Iterator[float]) -> None:
+        """Count what was due and not started when `shift` ended, also among what was not reported yet."""
+        self._unreported.merge(shift.miss(due_s, next_due))
 
     def take_unreported(self) -> Tally:
         """Return what was counted since this was last asked; no request is counted twice or left out."""
@@ -86,14 +96,22 @@ class Crew:
     def begin(self, assignment: Assignment) -> Shift:
         """Begin a shift: its users start sending."""
         self._dismissed = False
-        self._shift = Shift(assignment, self.bodies)
+        self._shift = Shift(assignment, self.bodies, self.checks)
         self._spread_news()
         return self._shift
 
     def end(self, limit_s: float) -> bool:
-        """End the shift, if there is one; return whether its last request ended within `limit_s`."""
-        shift, self._shift = self._shift, None
-        return shift is None or shift.end(limit_s)
+        """End the shift, if there is one; return whether its last request ended within `limit_s`.
+
+        Who ends it a second time meanwhile waits as well.
+        """
+        shift = self._shift
+        if shift is None:
+            return True
+        idle = shift.end(limit_s)
+        if self._shift is shift:
+            self._shift = None
+        return idle
 
     def dismiss(self) -> None:
         """Send the users away."""
@@ -104,24 +122,24 @@ class Crew:
         news, self._news = self._news, Event()
         news.set()
 
-    def play(self, assignment: Assignment) -> Played:
-        """Work a whole shift, from its release to its last answer."""
+    def play(self, assignment: Assignment, on_begin: Callable[[], None] = lambda: None) -> Played:
+        """Work a whole shift, from its release, of which `on_begin` is told, to its last answer."""
         cpu_before_s = _cpu_s()
         shift = self.begin(assignment)
+        on_begin()
         gevent.sleep(assignment.settle_s)
-        window_began = time.perf_counter(), time.process_time()
+        began = time.perf_counter(), time.process_time(), self.pauses.total_s
         gevent.sleep(max(0.0, shift.released_s + assignment.block_s - time.perf_counter()))
-        window_ended = time.perf_counter(), time.process_time()
+        ended = time.perf_counter(), time.process_time(), self.pauses.total_s
         # Requests give up at `drain_s` by themselves: the limit only bounds this wait.
         self.end(assignment.drain_s + 5.0)
         return Played(
             elapsed_s=time.perf_counter() - shift.released_s,
-            spread_bases=shift.spread_bases,
-            spread_samples=shift.spread_samples,
-            window=shift.window,
+            windows=shift.windows,
             total=shift.total,
             cpu_s=_cpu_s() - cpu_before_s,
-            busiest=(window_ended[1] - window_began[1]) / (window_ended[0] - window_began[0]),
+            busiest=(ended[1] - began[1]) / (ended[0] - began[0]),
+            gc_pause_s=ended[2] - began[2],
         )
 
 

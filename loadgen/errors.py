@@ -5,6 +5,7 @@ LoadgenError
 ├── SandboxError    the private namespaces of the lab cannot be entered here
 ├── LabError        a lab that cannot be built as it is asked for, or not here
 ├── PlanError       a schedule that makes no sense, or a file that holds none (also a ValueError)
+├── CheckError      a file of right calls that cannot be read, or is of other reads (also a ValueError)
 ├── CallError       a request that was not answered rightly
 │   └── RejectedError   one the service turned away for now
 ├── ExperimentError a run that cannot begin or go on
@@ -38,6 +39,10 @@ class ResultsError(LoadgenError):
 
 class PlanError(LoadgenError, ValueError):
     """A plan that makes no sense, or a file that is no plan."""
+
+
+class CheckError(LoadgenError, ValueError):
+    """A file that does not have the right calls of the reads that are sent."""
 
 
 class CallError(LoadgenError):

@@ -7,7 +7,9 @@ and only once, also when a run is stopped: requests in flight are waited for fir
 import logging
 import math
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path as File
 from typing import Any
 
 import gevent
@@ -16,8 +18,11 @@ from locust.env import Environment
 from locust.rpc import Message
 from locust.runners import Runner, WorkerRunner
 
+from loadgen.arena import Arena
 from loadgen.bodies import ReadSource, prepare_bodies, shuffled
+from loadgen.checks import Checks, missing_reads, read_expected
 from loadgen.crew import Crew
+from loadgen.options import is_of_blocks, read_source
 from loadgen.shift import Assignment
 from reads.errors import ReadsError
 
@@ -26,32 +31,29 @@ logger = logging.getLogger(__name__)
 DRAIN_S = 10.0
 """How long requests in flight are waited for when a run stops."""
 
-PLAY, PLAYED = "fiveways_play", "fiveways_played"
-"""Messages: a block to play, and what came of it."""
+PLAY, BEGUN, PLAYED = "fiveways_play", "fiveways_begun", "fiveways_played"
+"""Messages: a block to play, that it has begun, and what came of it."""
 DRAIN, DRAINED = "fiveways_drain", "fiveways_drained"
 """Messages: end what is running, and the last counts when it has ended."""
+ATTACHED = "fiveways_attached"
+"""Message: how a worker is attached to the network."""
 TALLY = "fiveways_tally"
 """Where the counts are in a worker's report."""
 
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
-def read_source(options: Namespace) -> ReadSource:
-    """Return which reads to send: those of the plan, or those of the command line or the web UI's form."""
-    if plan_reads := getattr(options, "plan_reads", None):
-        return ReadSource(**{**plan_reads, "paths": tuple(plan_reads["paths"])})
-    paths = (options.reads,) if options.reads else ()
-    return ReadSource(paths=paths, chunk_samples=options.chunk_samples, seed=options.seed)
-
-
 class Foreman:
     """Directs a crew as locust and a conductor say, and reports what it counts."""
 
-    def __init__(self, environment: Environment, runner: Runner, crew: Crew) -> None:
+    def __init__(self, environment: Environment, runner: Runner, crew: Crew, arena: Arena) -> None:
         self._environment = environment
         self._runner = runner
         self._crew = crew
-        self._source: ReadSource | None = None
+        self._arena = arena
+        # The master's options replace this process's own at the start of a run, and this one is its own.
+        self._attach: str = environment.parsed_options.attach
+        self._loaded: tuple[ReadSource, float, str] | None = None
         self._loading = BoundedSemaphore()
 
     def listen(self) -> None:
@@ -66,22 +68,30 @@ class Foreman:
             events.quitting.add_listener(self._drain)
 
     def load(self) -> None:
-        """Give the crew the reads that the options ask for, unless it has them.
+        """Give the crew the reads that the options ask for, and what to hold answers against, unless it has
+        them.
 
         Raises ReadsError, or ValueError where there are none. A master may begin a run while its workers load
         their first reads: who comes second waits.
         """
+        options = self._environment.parsed_options
         with self._loading:
-            source = read_source(self._environment.parsed_options)
-            if source != self._source:
-                bodies = []
-                for body in prepare_bodies(source):
-                    bodies.append(body)
-                    # A worker that is busy for long would be given up by its master.
-                    gevent.sleep(0)
-                self._crew.bodies, self._source = shuffled(bodies, source.seed), source
+            source = read_source(options)
+            wanted = source, options.check_share, options.expected
+            if wanted == self._loaded:
+                return
+            # A worker that is busy for long would be given up by its master: it rests between reads.
+            bodies = self._arena.bodies(source, prepare_bodies, gevent.sleep)
+            expected = _expected(options.expected, [body.read_id for body in bodies])
+            seed = f"{source.seed}/{self._runner.worker_index}"
+            self._crew.checks = Checks(options.check_share, expected, seed) if options.check_share else None
+            self._crew.bodies, self._loaded = shuffled(bodies, source.seed), wanted
+            self._crew.pauses.watch()
 
     def _on_test_start(self, **_: object) -> None:
+        options = self._environment.parsed_options
+        if isinstance(self._runner, WorkerRunner):
+            self._runner.send_message(ATTACHED, self._attach)
         try:
             self.load()
         except (ReadsError, ValueError) as error:
@@ -90,7 +100,7 @@ class Foreman:
             trace = error.__traceback__
             self._environment.events.user_error.fire(user_instance=None, exception=error, tb=trace)
             return
-        if not self._environment.parsed_options.plan:
+        if not is_of_blocks(options):
             self._crew.begin(_endless(self._environment, self._runner))
 
     def _on_stopping(self, **_: object) -> None:
@@ -112,12 +122,29 @@ class Foreman:
         gevent.spawn(self._play, msg.data["order"], Assignment(**msg.data["assignment"]))
 
     def _play(self, order: int, assignment: Assignment) -> None:
-        self._runner.send_message(PLAYED, {"order": order, "played": asdict(self._crew.play(assignment))})
+        played = self._crew.play(assignment, lambda: self._runner.send_message(BEGUN, order))
+        self._runner.send_message(PLAYED, {"order": order, "played": asdict(played)})
+
+
+def _expected(file: str, read_ids: list[str]) -> Mapping[str, bytes]:
+    """Return the right calls of the reads that are sent, none without a file. Raises CheckError."""
+    if not file:
+        return {}
+    expected = read_expected(File(file))
+    if missing := sum(1 for _ in missing_reads(read_ids, expected)):
+        logger.warning(
+            "%d of %d reads are not in %s: their answers are held against the first one",
+            missing,
+            len(read_ids),
+            file,
+        )
+    return expected
 
 
 def _endless(environment: Environment, runner: Runner) -> Assignment:
-    """Return the assignment of a run without a plan: all users, one host, until locust stops."""
-    options = environment.parsed_options
+    """Return the assignment of a run without blocks: all users, one host, until locust stops."""
+    options: Namespace = environment.parsed_options
+    users = options.run_users if isinstance(runner, WorkerRunner) else runner.target_user_count
     return Assignment(
         name="/v1/basecall",
         url=environment.host,
@@ -130,4 +157,6 @@ def _endless(environment: Environment, runner: Runner) -> Assignment:
         settle_s=0.0,
         block_s=math.inf,
         drain_s=math.inf,
+        user_rate=options.arrival_rate / max(1, users) if options.arrival_rate else None,
+        seed=f"{options.seed}/{runner.worker_index}",
     )

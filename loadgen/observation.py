@@ -12,9 +12,12 @@ import orjson
 
 from loadgen.plan import Arm
 from loadgen.tally import Tally
+from loadgen.window import Window
 
 BUSY_CORE = 0.9
 """Above this share of a core a process counts as saturated."""
+MOST_GC, MOST_GC_S = 0.02, 0.02
+"""The garbage collector may hold a process for this share of the window, or for this long if that is more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,14 @@ class Observation:
     """Bases the server says it called in the block; None where it does not say."""
     voids: tuple[str, ...] = ()
     """Reasons why this block does not count; empty when it does."""
+    arrival_rate: float | None = None
+    """Reads/s that were to be sent; None in a closed loop."""
+    gc_pause_s: float = 0.0
+    """How long the garbage collector held a process of the load generator in the window, at most."""
+    skew_s: float = 0.0
+    """How far apart its processes can have begun, by the clock of the one that directs them."""
+    windows: tuple[Window, ...] = ()
+    """The pieces of the window, where the plan cuts it into several."""
 
     @property
     def bases_per_s(self) -> float:
@@ -62,6 +73,13 @@ class Observation:
     def samples_per_s(self) -> float:
         """The result of the block in samples, whose number no model influences."""
         return self.spread_samples / self.window_s
+
+    @property
+    def client_is_saturated(self) -> bool:
+        """Whether a process of the load generator had no time to spare while the server had some."""
+        busy_s, elapsed_s = self.server_cpu_s, self.elapsed_s
+        server_is_busy = busy_s is not None and elapsed_s > 0 and busy_s / elapsed_s > BUSY_CORE
+        return self.busiest_client > BUSY_CORE and not server_is_busy
 
     @property
     def p50_ms(self) -> float | None:
@@ -76,13 +94,14 @@ class Observation:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote, once parsed."""
-        known = {name: plain[name] for name in cls.__dataclass_fields__}
+        known = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain}
         return cls(
             **{
                 **known,
                 "window": Tally.from_plain(plain["window"]),
                 "total": Tally.from_plain(plain["total"]),
                 "voids": tuple(plain["voids"]),
+                "windows": tuple(Window.from_plain(window) for window in plain.get("windows", ())),
             }
         )
 
@@ -93,7 +112,20 @@ class Observation:
         return orjson.dumps({**asdict(self), **results}, option=options)
 
 
-def gated(observation: Observation) -> Observation:
+def client_limit(tally: Tally, most_lag_ms: float) -> str:
+    """Say why the client and not the service was measured in an open loop; nothing where the service was."""
+    if tally.unstarted:
+        return f"client-limited: {tally.unstarted} requests were due and not started; add workers"
+    lag_ms = tally.lag.quantile_ms(0.99) or 0.0
+    if lag_ms > most_lag_ms:
+        return (
+            f"client-limited: 1 % of the requests started {lag_ms:,.1f} ms late or later, of which"
+            f" {most_lag_ms:g} ms are allowed; add workers"
+        )
+    return ""
+
+
+def gated(observation: Observation, *, most_lag_ms: float, most_skew_s: float) -> Observation:
     """Return `observation` with a reason added to its voids for every gate that it fails."""
     total = observation.total
     reasons = list(observation.voids)
@@ -108,18 +140,26 @@ def gated(observation: Observation) -> Observation:
         reasons.append(
             f"the server called {observation.server_bases} bases, the clients received {total.bases}"
         )
-    if observation.busiest_client > BUSY_CORE and not _server_is_busy(observation):
+    if observation.client_is_saturated:
         reasons.append(
             f"the load generator was saturated: a process used {observation.busiest_client:.0%} of a core,"
             " while the server had time to spare"
         )
+    most_gc_s = max(MOST_GC_S, MOST_GC * observation.window_s)
+    if observation.gc_pause_s > most_gc_s:
+        pause_ms, most_ms = observation.gc_pause_s * 1e3, most_gc_s * 1e3
+        reasons.append(
+            f"the garbage collector held a process of the load generator for {pause_ms:.0f} ms, of which"
+            f" {most_ms:.0f} ms are allowed"
+        )
+    if observation.skew_s > most_skew_s:
+        reasons.append(
+            f"the workers may have begun {observation.skew_s * 1e3:.0f} ms apart, of which"
+            f" {most_skew_s * 1e3:.0f} ms are allowed"
+        )
+    if limit := client_limit(observation.window, most_lag_ms):
+        reasons.append(limit)
     return replace(observation, voids=tuple(reasons))
-
-
-def _server_is_busy(observation: Observation) -> bool:
-    if observation.server_cpu_s is None or observation.elapsed_s <= 0:
-        return False
-    return observation.server_cpu_s / observation.elapsed_s > BUSY_CORE
 
 
 def append_observation(observation: Observation, file: File) -> None:

@@ -6,8 +6,10 @@ A path is plain data that travels in a plan file from whoever made it to whoever
 
 import re
 import socket
+import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path as File
 from urllib.parse import urlsplit
 
 from loadgen.errors import PathError
@@ -33,6 +35,8 @@ class Path:
     """`http://10.96.0.10:8000`: where the service is, without the endpoint."""
     netns: str | None = None
     """A file that stands for the network namespace to dial from; None: from where one is."""
+    attach: str = ""
+    """Which workers dial it, by the label they were started with (`--attach pod`); all where empty."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -57,6 +61,22 @@ def parse_paths(typed: Iterable[str]) -> tuple[Path, ...]:
             raise PathError(f"two paths are called {path.name!r}: {paths[path.name].url} and {path.url}")
         paths[path.name] = path
     return tuple(paths.values())
+
+
+def read_paths(file: File) -> tuple[Path, ...]:
+    """Return the paths of a TOML file, in their order. Raises PathError.
+
+    Each is a table `[[path]]` with `name` and `url`, and any other word of Path.
+    """
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8")).get("path", [])
+        paths = tuple(Path(**{"way": "", "target": "", **table}) for table in tables)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, TypeError) as error:
+        example = '[[path]] with name = "host" and url = "http://10.0.0.7:8000"'
+        raise PathError(f"{file}: {error}; it has, for each path, {example}") from error
+    if not paths:
+        raise PathError(f"{file}: no [[path]] in it")
+    return paths
 
 
 def open_socket(netns: str | None, family: int, kind: int, protocol: int = 0) -> socket.socket:

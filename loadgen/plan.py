@@ -4,6 +4,7 @@ A round runs every path with every arm once, in an order that the plan's seed al
 of a round starts at the same read. Pure: knows neither clocks nor sockets; `loadgen.conductor` plays it.
 """
 
+import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,6 +20,7 @@ from loadgen.paths import Path
 Arm = Literal["model", "null"]
 """What the service computes: `model` calls bases, `null` answers as many without evaluating a network."""
 ARMS: tuple[Arm, ...] = get_args(Arm)
+NULL: Arm = "null"
 
 Connection = Literal["keep-alive", "new"]
 """Whether a user keeps its connection for its next request, or opens a new one for each."""
@@ -58,6 +60,19 @@ class Plan:
     model: str = ""
     """The model that the `model` arm asks for; the service's own choice when empty."""
     connection: Connection = "keep-alive"
+    arrival_rate: float | None = None
+    """An open loop: reads/s that all users send together, by a Poisson schedule; None for a closed loop, in
+    which each user sends its next read when the last was answered."""
+    windows: int = 1
+    """Into how many equal windows the measured part of a block is cut."""
+    most_lag_ms: float = 20.0
+    """Where 1 % of the requests of an open loop start later than this, the client and not the service is
+    measured, and the block is void."""
+    check_share: float = 0.01
+    """The share of the answers that is compared with another call of the same read."""
+    expected: str = ""
+    """FASTQ or FASTA file of the right calls of the `model` arm; where empty, all answers for a read must be
+    the same."""
     reads: ReadSource = field(default_factory=ReadSource)
 
     def __post_init__(self) -> None:
@@ -74,6 +89,14 @@ class Plan:
             raise PlanError(f"settle_s ({self.settle_s}) must be less than block_s ({self.block_s})")
         if self.drain_s <= 0:
             raise PlanError(f"drain_s must be more than 0, not {self.drain_s}")
+        if self.arrival_rate is not None and not 0 < self.arrival_rate < math.inf:
+            raise PlanError(f"arrival_rate must be more than 0 reads/s, not {self.arrival_rate}")
+        if self.windows < 1:
+            raise PlanError(f"a block has at least one window, not {self.windows}")
+        if self.most_lag_ms <= 0:
+            raise PlanError(f"most_lag_ms must be more than 0, not {self.most_lag_ms}")
+        if not 0 <= self.check_share <= 1:
+            raise PlanError(f"check_share is a share from 0 to 1, not {self.check_share}")
         if any(self.users.get(arm, 0) < 1 for arm in self.arms):
             raise PlanError(f"every arm needs at least one user, not {dict(self.users)}")
 

@@ -44,7 +44,10 @@ class Histogram:
 
     def quantile_ms(self, q: float) -> float | None:
         """Return the middle of the bucket that holds the `q` quantile (nearest rank); None when empty."""
-        rank = max(1, math.ceil(q * len(self)))
+        return self.ranked_ms(max(1, math.ceil(q * len(self))))
+
+    def ranked_ms(self, rank: int) -> float | None:
+        """Return the middle of the bucket that holds the `rank`th smallest, from 1; None beyond the last."""
         seen = 0
         for bucket in sorted(self.counts):
             seen += self.counts[bucket]
@@ -79,7 +82,7 @@ class Tally:
     bases: int = 0
     samples: int = 0
     request_bytes: int = 0
-    """Bytes of signal sent, without HTTP headers."""
+    """Bytes of bodies sent, without HTTP headers."""
     response_bytes: int = 0
     """Bytes of answers received, without HTTP headers."""
     client_ms: float = 0.0
@@ -87,6 +90,17 @@ class Tally:
     stage_ms: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     """Sum over the requests of what Server-Timing says, for each of STAGES."""
     latency: Histogram = field(default_factory=Histogram)
+    """Of the right answers, from the intended start: in a closed loop a request is meant to start when it
+    does."""
+    service: Histogram = field(default_factory=Histogram)
+    """Of the same answers from the actual start; empty in a closed loop, where both are the same."""
+    lag: Histogram = field(default_factory=Histogram)
+    """By how much requests started late, those that failed too, and those that were due and had not started
+    at the end; empty in a closed loop."""
+    unstarted: int = 0
+    """Requests of an open loop that were due and could not be started: too many were in flight."""
+    checked: int = 0
+    """Of the right answers, the ones whose sequence was compared with another call of the same read."""
     reasons: dict[str, int] = field(default_factory=dict)
     """How often each reason of failure was met."""
 
@@ -99,8 +113,10 @@ class Tally:
         response_bytes: int,
         client_ms: float,
         stage_ms: Mapping[str, float],
+        lag_ms: float | None = None,
+        checked: bool = False,
     ) -> None:
-        """Count a right answer."""
+        """Count a right answer; `lag_ms` is how late its request started, None in a closed loop."""
         self.requests += 1
         self.bases += bases
         self.samples += samples
@@ -109,10 +125,18 @@ class Tally:
         self.client_ms += client_ms
         for stage in STAGES:
             self.stage_ms[stage] += stage_ms.get(stage, 0.0)
-        self.latency.add(client_ms)
+        self.checked += checked
+        if lag_ms is None:
+            self.latency.add(client_ms)
+        else:
+            self.latency.add(lag_ms + client_ms)
+            self.service.add(client_ms)
+            self.lag.add(lag_ms)
 
-    def add_failure(self, reason: str, *, rejected: bool = False) -> None:
+    def add_failure(self, reason: str, *, rejected: bool = False, lag_ms: float | None = None) -> None:
         """Count a request without a right answer."""
+        if lag_ms is not None:
+            self.lag.add(lag_ms)
         self.requests += 1
         self.failures += 1
         self.rejected += rejected
@@ -131,6 +155,10 @@ class Tally:
         for stage in STAGES:
             self.stage_ms[stage] += other.stage_ms[stage]
         self.latency.merge(other.latency)
+        self.service.merge(other.service)
+        self.lag.merge(other.lag)
+        self.unstarted += other.unstarted
+        self.checked += other.checked
         for reason, times in other.reasons.items():
             self._add_reason(reason, times)
 
@@ -149,11 +177,26 @@ class Tally:
         """Sum over the requests of the time that the service does not account for: the network's share."""
         return self.client_ms - self.stage_ms["total"]
 
+    def request_quantile_ms(self, q: float) -> float | None:
+        """Return the `q` quantile of the latency of all requests, of which the failed ones took for ever;
+        None without any."""
+        if not self.requests:
+            return None
+        rank = max(1, math.ceil(q * self.requests))
+        return self.latency.ranked_ms(rank) if rank <= self.answers else math.inf
+
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
-        """Read what `dataclasses.asdict` made of a tally, also after JSON made the bucket numbers text."""
-        counts = {int(bucket): count for bucket, count in plain["latency"]["counts"].items()}
-        return cls(**{**plain, "latency": Histogram(counts)})
+        """Read what `dataclasses.asdict` made of a tally, also after JSON made the bucket numbers text.
+
+        Words that were not there yet when it was written count as nothing.
+        """
+        histograms = {
+            name: Histogram({int(bucket): count for bucket, count in plain[name]["counts"].items()})
+            for name in ("latency", "service", "lag")
+            if name in plain
+        }
+        return cls(**{**plain, **histograms})
 
 
 def merged(tallies: Iterable[Tally]) -> Tally:

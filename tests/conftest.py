@@ -36,3 +36,14 @@ def mappy() -> None:
 def chromium() -> str:
     """The path of a Chromium, for tests that look at pages."""
     return shutil.which("chromium") or shutil.which("google-chrome") or missing("chromium")
+
+
+@pytest.fixture
+def artefacts(tmp_path: Path) -> Path:
+    """Where a test leaves what people may want to look at: the folder that FIVEWAYS_ARTEFACTS names, if
+    any."""
+    folder = os.environ.get("FIVEWAYS_ARTEFACTS")
+    if not folder:
+        return tmp_path
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return Path(folder)

@@ -55,6 +55,8 @@ class WireServer(ThreadingHTTPServer):
         self.answered_samples = 0
         self.requests: list[dict[str, str]] = []
         """The parameters of every basecall request, with `model` empty where none was asked for."""
+        self.headers: list[dict[str, str]] = []
+        """The headers of every basecall request."""
         self.targets: list[str] = []
         """The path of every basecall request."""
         self.answer = right_answer
@@ -100,7 +102,7 @@ def right_answer(samples: int, query: dict[str, str]) -> Reply:
     return Reply(
         {
             "model": query["model"] or "tiny",
-            "read_id": query["read_id"],
+            "read_id": query.get("read_id", ""),
             "samples": samples,
             "bases": bases,
             "sequence": ("ACGT" * (bases // 4 + 1))[:bases],
@@ -137,6 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.changed:
             self.server.requests.append(query)
             self.server.targets.append(target.path)
+            self.server.headers.append(dict(self.headers.items()))
             self.server.changed.notify_all()
         time.sleep(COMPUTES_S)
         reply = self.server.answer(len(body) // 2, query)

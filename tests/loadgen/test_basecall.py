@@ -2,6 +2,7 @@
 plans that are played and broken off cleanly, and bases per second wherever locust shows figures.
 """
 
+import csv
 import json
 import os
 import re
@@ -16,13 +17,14 @@ from dataclasses import replace
 from pathlib import Path as File
 from typing import Any
 from urllib.error import URLError
+from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import pytest
 from browser import browsing
 from wire_server import PATIENCE_S, Reply, WireServer, right_answer, serving, unhurried_answer
 
-from loadgen.bodies import ReadSource
+from loadgen.bodies import ReadSource, prepare_bodies
 from loadgen.observation import Observation, read_observations
 from loadgen.paths import Path
 from loadgen.plan import Plan, write_plan
@@ -130,9 +132,7 @@ def test_ctrl_c_loses_no_count_of_any_process(server: WireServer) -> None:
 
 
 def test_workers_of_a_master_add_up_too(server: WireServer) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     master = ("--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port)
     worker = ("--worker", "--master-host", "127.0.0.1", "--master-port", port)
     run_of_two = ("--host", server.url, "--headless", "-u", "2", "-r", "2", "--expect-workers", "2")
@@ -144,9 +144,7 @@ def test_workers_of_a_master_add_up_too(server: WireServer) -> None:
 
 
 def test_a_worker_without_the_reads_it_is_asked_for_makes_the_run_fail(server: WireServer) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     master = ("--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port)
     a_run = ("--host", server.url, "--headless", "--expect-workers", "1", "-t", "2s")
     with (
@@ -199,6 +197,12 @@ def test_pieces_models_and_connections_are_as_asked_for(server: WireServer) -> N
         (("--reads", "/nowhere/reads"), "/nowhere/reads: there is no such file"),
         (("--reads", "/nowhere/reads", "--processes", "2"), "/nowhere/reads: there is no such file"),
         (("--plan", "/nowhere/plan.json", "--observations", "x.jsonl"), "/nowhere/plan.json"),
+        (("--plan", "/nowhere/plan.json"), "/nowhere/plan.json"),
+        (("--expected", "/nowhere/calls.fastq"), "/nowhere/calls.fastq"),
+        (("--paths", "/nowhere/paths.toml"), "/nowhere/paths.toml"),
+        (("--path", "host"), "'host' is not NAME=URL"),
+        (("--find", "peak"), "--find peak needs an objective: --slo-p99-ms"),
+        (("--arrival-rate", "-1"), "-1 is not at least 0"),
     ],
 )
 def test_what_makes_no_sense_ends_with_a_reason(arguments: tuple[str, ...], why: str) -> None:
@@ -268,11 +272,9 @@ def test_a_server_that_stops_answering_voids_its_block_and_not_the_run(
 
 
 def test_the_web_ui_has_a_tab_with_bases_per_second(
-    server: WireServer, tmp_path: File, chromium: str
+    server: WireServer, tmp_path: File, chromium: str, artefacts: File
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     web = ("--web-host", "127.0.0.1", "--web-port", str(port))
     with locust("--host", server.url, *web) as process, browsing(chromium, tmp_path / "profile") as page:
         wait_for_state(port, "ready")
@@ -281,15 +283,207 @@ def test_the_web_ui_has_a_tab_with_bases_per_second(
         # Locust keeps its figures for two seconds, and a page that is told that nothing runs shows its form.
         wait_for_state(port, "running")
         page.open(f"http://127.0.0.1:{port}/?tab=bases")
-        rows = "[...document.querySelectorAll('tr')].map(row => [...row.cells].map(cell => cell.textContent))"
-        shown = page.wait_for(f"{rows}.find(cells => cells[0] === 'bases/s' && /[1-9]/.test(cells[1]))")
-        assert float(shown[1].replace(",", "")) > 0
-        page.keep_screenshot(tmp_path / "tab.png")
+        rows = "[...document.querySelectorAll('#root tr')].map(row => [...row.cells].map(c => c.textContent))"
+        shown = page.wait_for(f"{rows}.find(cells => cells[0] === 'now' && /[1-9]/.test(cells[1]))")
+        head = page.evaluate(f"{rows}[0]")
+        assert float(shown[head.index("bases/s")].replace(",", "")) > 0
+        captions = "[...document.querySelectorAll('#fiveways figcaption')]"
+        charts = f"{captions}.map(caption => caption.firstChild.data.trim())"
+        page.wait_for(f"{charts}.length >= 4 && !!document.querySelector('#fiveways polygon')")
+        assert page.evaluate(charts)[:3] == ["Bases per second", "Latency", "Where an answer's time goes"]
+        page.keep_screenshot(artefacts / "loadgen-tab.png")
+        page.open(f"http://127.0.0.1:{port}/?tab=stats")
+        page.wait_for("document.querySelector('#fiveways')?.hidden")
         page.click("stop")
         wait_for_state(port, "stopped")
         status, said = told_to_end(process)
     assert status == 0, said
     assert_totals_are_those_of(server, said)
+
+
+def test_an_open_loop_is_chosen_in_the_web_ui(server: WireServer) -> None:
+    port = free_port()
+    with locust("--host", server.url, "--web-host", "127.0.0.1", "--web-port", str(port)) as process:
+        wait_for_state(port, "ready")
+        form = {"user_count": "2", "spawn_rate": "2", "host": server.url, "arrival_rate": "30"}
+        form |= {"most_lag_ms": "5000", "slo_p99_ms": "20000", "model": "null"}
+        urlopen(f"http://127.0.0.1:{port}/swarm", data=urlencode(form).encode()).close()
+        server.wait_for_requests(30)
+        with urlopen(f"http://127.0.0.1:{port}/bases/figures") as answer:
+            assert json.load(answer)["client_limited"] == ""
+        urlopen(f"http://127.0.0.1:{port}/stop", data=b"").close()
+        wait_for_state(port, "stopped")
+        status, said = told_to_end(process)
+    assert status == 0, said
+    assert re.search(r"^schedule lag p99 \[ms\] +\d", said, re.MULTILINE)
+    assert "objective met: the p99 of all requests is" in said
+    assert {request["model"] for request in server.requests} == {"null"}
+    assert_totals_are_those_of(server, said)
+
+
+OPEN = ("--headless", "--arrival-rate", "40", "--most-lag-ms", "5000")
+
+
+@pytest.mark.parametrize("processes", [(), ("--processes", "2")], ids=["one process", "two workers"])
+def test_an_open_loop_sends_what_arrives(server: WireServer, processes: tuple[str, ...]) -> None:
+    with locust("--host", server.url, *OPEN, "--seed", "7", *processes) as process:
+        server.wait_for_requests(1)
+        began_s = time.monotonic()
+        server.wait_for_requests(121)
+        took_s = time.monotonic() - began_s
+        status, said = told_to_end(process)
+    assert status == 0, said
+    # 120 gaps of 25 ms, with a standard deviation of 0.3 s; a machine that is busy makes them longer.
+    assert 1.8 < took_s < 2 * 3.0
+    assert_totals_are_those_of(server, said)
+
+
+def test_a_client_that_cannot_keep_its_schedule_is_declared_the_limit(server: WireServer) -> None:
+    options = ("--headless", "--arrival-rate", "40", "--most-lag-ms", "0.0001")
+    with locust("--host", server.url, *options) as process:
+        server.wait_for_requests(20)
+        status, said = told_to_end(process)
+    assert status == 1, said
+    assert "no latency is reported, client-limited: 1 % of the requests started" in said
+    assert not re.search(r"^p99 \[ms\]", said, re.MULTILINE)
+    assert_totals_are_those_of(server, said)
+
+
+def test_an_objective_that_is_missed_makes_the_run_fail(server: WireServer) -> None:
+    with locust("--host", server.url, *OPEN, "--slo-p99-ms", "1") as process:
+        server.wait_for_requests(20)
+        status, said = told_to_end(process)
+    assert status == 1, said
+    assert "objective missed: the p99 of all requests is" in said
+
+
+def test_the_peak_is_searched_for_by_blocks_at_a_rate(server: WireServer, tmp_path: File) -> None:
+    """How it ends is tested in test_searching: here it would take as long as the machine is busy."""
+    blocks = tmp_path / "blocks.jsonl"
+    options = ("--find", "peak", "--slo-p99-ms", "60000", "--arrival-rate", "200", "--most-lag-ms", "60000")
+    files = ("--observations", blocks, "--json-file", tmp_path / "locust")
+    with locust("--host", server.url, "--headless", "--window-s", "0.5", *options, *files) as process:
+        give_up_s = time.monotonic() + PATIENCE_S
+        while not (blocks.exists() and blocks.read_bytes()):
+            assert time.monotonic() < give_up_s
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        status, said = ended(process)
+    assert status == 130, said
+    first = next(read_observations(blocks))
+    assert (first.arrival_rate, len(first.windows)) == (200.0, 3)
+    assert first.total.bases == first.server_bases
+    assert json.loads((tmp_path / "locust_bases.json").read_text())["result"] is None, "it was broken off"
+
+
+def test_the_concurrency_is_searched_for(server: WireServer, tmp_path: File) -> None:
+    options = ("--find", "concurrency", "-u", "2", "--window-s", "0.3", "--json-file", tmp_path / "locust")
+    status, said = run("--host", server.url, "--headless", *options)
+    assert status == 0, said
+    result = json.loads((tmp_path / "locust_bases.json").read_text())["result"]
+    assert [trial["users"] for trial in result["trials"]] == [1, 2]
+    assert 1 <= result["concurrency"]["users"] <= 2
+    assert re.search(r"^concurrency: \d users, [\d,]+ bases/s", said, re.MULTILINE)
+    server.wait_for_connections(0)
+
+
+def test_paths_are_dialled_by_the_workers_that_are_attached_to_them(
+    server: WireServer, tmp_path: File
+) -> None:
+    with serving() as pod_server:
+        pod_server.answer = unhurried_answer
+        paths = tmp_path / "paths.toml"
+        paths.write_text(
+            f'[[path]]\nname = "host"\nurl = "{server.url}"\nattach = "host"\n'
+            f'[[path]]\nname = "pod"\nurl = "{pod_server.url}"\nattach = "pod"\n'
+        )
+        port = str(free_port())
+        master = ("--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--headless")
+        worker = ("--worker", "--master-host", "127.0.0.1", "--master-port", port, "--attach")
+        blocks = tmp_path / "blocks.jsonl"
+        of_paths = ("--paths", paths, "--rounds", "2", "--window-s", "0.5", "--observations", blocks)
+        with (
+            locust(*master, *of_paths, "-u", "4", "--expect-workers", "2") as process,
+            locust(*worker, "host"),
+            locust(*worker, "pod"),
+        ):
+            status, said = ended(process)
+        observations = list(read_observations(blocks))
+        assert [seen.users for seen in observations] == [2, 2, 2, 2], said
+        assert {seen.path for seen in observations} == {"host", "pod"}
+        for name, its_server in (("host", server), ("pod", pod_server)):
+            its_bases = sum(seen.total.bases for seen in observations if seen.path == name)
+            assert its_bases == its_server.answered_bases > 0
+        assert all(seen.skew_s > 0 for seen in observations)
+        assert [seen.voids for seen in observations] == [()] * 4, said
+        assert status == 0, said
+
+
+def test_a_path_that_no_worker_is_attached_to_ends_the_run_with_what_to_do(
+    server: WireServer, tmp_path: File
+) -> None:
+    paths = tmp_path / "paths.toml"
+    paths.write_text(f'[[path]]\nname = "pod"\nurl = "{server.url}"\nattach = "pod"\n')
+    status, said = run("--headless", "--paths", paths, "--attach", "host")
+    assert status == 1, said
+    assert "no worker is attached by pod: start one with --attach pod" in said
+    assert server.requests == []
+
+
+def test_interleaved_paths_are_told_apart_everywhere(server: WireServer, tmp_path: File) -> None:
+    paths = ("--path", f"one={server.url}", "--path", f"two={server.url.replace('127.0.0.1', 'localhost')}")
+    files = ("--csv", tmp_path / "run", "--html", tmp_path / "run.html", "--json", "--skip-log-setup")
+    status, said = run("--headless", "-u", "2", *paths, "--rounds", "2", "--window-s", "0.5", *files)
+    assert status == 0, said
+    document = json.loads(said.splitlines()[-1])
+    assert document["totals"]["bases"] == server.answered_bases
+    assert [row["path"] for row in document["paths"]] in (["one", "two"], ["two", "one"])
+    assert len(document["blocks"]) == 4
+    with (tmp_path / "run_bases_blocks.csv").open() as stream:
+        assert [row["path"] for row in csv.DictReader(stream)] == [b["path"] for b in document["blocks"]]
+    with (tmp_path / "run_bases_stats.csv").open() as stream:
+        whole, *of_paths = csv.DictReader(stream)
+    assert int(whole["bases"]) == server.answered_bases
+    assert {row["path"] for row in of_paths} == {"one", "two"}
+    assert all(float(row["bases_per_s"]) > 0 for row in of_paths)
+    assert 'id="fiveways"' in (tmp_path / "run.html").read_text()
+
+
+def test_answers_are_held_against_the_calls_of_a_file(server: WireServer, tmp_path: File) -> None:
+    bodies = list(prepare_bodies(ReadSource()))
+    calls = tmp_path / "calls.fastq"
+    answers = [right_answer(body.samples, {"model": "", "read_id": body.read_id}).document for body in bodies]
+    calls.write_text("".join(f"@{a['read_id']}\n{a['sequence']}\n+\n{a['qstring']}\n" for a in answers))
+    options = ("--host", server.url, "--headless", "-u", "2", "-t", "2s", "--check-share", "1")
+    status, said = run(*options, "--expected", calls)
+    assert status == 0, said
+    assert f"{server.answered:,} answers were compared with {calls}" in said
+    calls.write_text(calls.read_text().replace("ACGT", "ACGA"))
+    status, said = run(*options, "--expected", calls)
+    assert status == 1, said
+    assert "the sequence of a read is not that of the expected call" in said
+
+
+def test_the_help_shows_our_options() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "loadgen.basecall"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    for option in (
+        "--arrival-rate",
+        "--slo-p99-ms",
+        "--find",
+        "--paths",
+        "--attach",
+        "--users",
+        "--headless",
+    ):
+        assert option in ran.stdout
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def wait_for_state(port: int, state: str) -> None:

@@ -15,7 +15,7 @@ from conftest import missing
 from sandboxed import require_sandbox, run_in_sandbox
 from wire_server import TIMING, Reply, WireServer, right_answer, serving
 
-from loadgen.bodies import Body
+from loadgen.bodies import ARROW_STREAM, Body
 from loadgen.client import MAX_RETRY_AFTER_S, BasecallClient, parse_server_timing
 from loadgen.counters import ServerCounters
 from loadgen.errors import CallError, RejectedError
@@ -55,6 +55,30 @@ def test_a_right_answer_is_counted_and_timed(server: WireServer) -> None:
         "offset": "6.0",
         "scale": "0.18",
     }
+
+
+def test_a_body_of_many_reads_is_called_as_what_it_is(server: WireServer) -> None:
+    body = Body("", "", memoryview(bytes(1800)), 900, ARROW_STREAM)
+    with BasecallClient(server.url, model="tiny") as client:
+        assert client.basecall(body).bases == 100
+    assert server.requests == [{"model": "tiny"}]
+    (headers,) = server.headers
+    assert headers["Content-Type"] == "application/vnd.apache.arrow.stream"
+    assert headers["Accept"] == "application/x-ndjson"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "why"), [(503, RejectedError, "503 Busy"), (422, CallError, "422 Busy: too short")]
+)
+def test_a_read_that_is_refused_among_many_is_an_error(
+    server: WireServer, status: int, kind: type[CallError], why: str
+) -> None:
+    problem = {"status": status, "title": "Busy", "detail": "too short"}
+    server.answer = lambda *_: Reply(
+        {"read_id": "a:0", "error": problem, "model": "tiny", "bases": 0, "samples": 0}
+    )
+    with BasecallClient(server.url) as client, pytest.raises(kind, match=why):
+        client.basecall(BODY)
 
 
 def test_the_model_is_asked_for(server: WireServer) -> None:

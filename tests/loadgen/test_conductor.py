@@ -15,7 +15,8 @@ from loadgen.conductor import Conductor, share_users
 from loadgen.crew import Crew
 from loadgen.paths import Path
 from loadgen.plan import Plan
-from loadgen.shift import Assignment, Shift
+from loadgen.sender import Sender
+from loadgen.shift import Assignment
 
 BODIES = [Body(f"read-{number}", f"read_id=read-{number}", bytes(1800), 900) for number in range(64)]
 
@@ -40,13 +41,14 @@ class Troupe:
         self.users = [
             gevent.spawn(_work, self.crews[name]) for name, count in users.items() for _ in range(count)
         ]
-        self.conductor = Conductor(plan, crews=lambda: users, send=self.send, own_cpu_counts=False)
+        self.conductor = Conductor(plan, crews=lambda _: users, send=self.send, own_cpu_counts=False)
 
     def send(self, name: str, order: dict[str, Any]) -> None:
         gevent.spawn(self.play, name, order["order"], Assignment(**order["assignment"]))
 
     def play(self, name: str, order: int, assignment: Assignment) -> None:
-        self.conductor.on_played(name, order, self.crews[name].play(assignment))
+        played = self.crews[name].play(assignment, lambda: self.conductor.on_begun(name, order))
+        self.conductor.on_played(name, order, played)
 
     def __enter__(self) -> Conductor:
         return self.conductor
@@ -59,12 +61,10 @@ class Troupe:
 
 
 def _work(crew: Crew) -> None:
-    seat = crew.take_seat()
-    mine: Shift | None = None
-    while shift := crew.turn(seat):
-        if shift is not mine:
-            mine, client = shift, shift.open_client()
-        crew.send(shift, client)
+    sender = Sender(crew, lambda *_: None)
+    while sender.work():
+        pass
+    sender.leave()
 
 
 def test_blocks_are_observed_as_the_server_saw_them(server: WireServer) -> None:
@@ -153,6 +153,71 @@ def test_bases_of_a_stranger_void_a_block(server: WireServer) -> None:
     assert reason.startswith("the server called")
 
 
+def test_an_open_loop_sends_what_arrives_and_is_cut_into_windows(server: WireServer) -> None:
+    schedule = replace(
+        plan(server.url), arms=("null",), arrival_rate=60.0, windows=3, block_s=1.3, most_lag_ms=1000.0
+    )
+    with Troupe(schedule, {"one": 2, "two": 1}) as conductor:
+        observation = conductor.observe(next(schedule.blocks()))
+    assert observation.voids == ()
+    assert observation.arrival_rate == 60.0
+    assert len(observation.windows) == 3
+    assert sum(window.tally.requests for window in observation.windows) == observation.window.requests
+    # 78 are meant to arrive, with a standard deviation of 9.
+    assert 40 < observation.total.requests < 120
+    assert len(observation.window.lag) == len(observation.window.service) == observation.window.requests
+
+
+def test_blocks_of_a_round_have_the_same_arrivals(server: WireServer) -> None:
+    schedule = replace(plan(server.url), arms=("null",), arrival_rate=40.0)
+    orders: list[dict[str, Any]] = []
+    conductor = Conductor(
+        replace(schedule, block_s=0.01, settle_s=0.0, drain_s=0.01),
+        crews=lambda _: {"one": 2, "two": 2},
+        send=lambda _, order: orders.append(order["assignment"]),
+        own_cpu_counts=False,
+    )
+    for block in schedule.blocks():
+        observing = gevent.spawn(conductor.observe, block)
+        already = len(orders)
+        while len(orders) < already + 2:
+            gevent.sleep(0.01)
+        observing.kill()
+    seeds = [order["seed"] for order in orders]
+    assert len(set(seeds)) == 4, "two rounds of two crews"
+    assert seeds[0] != seeds[1]
+    assert sum(order["users"] * order["user_rate"] for order in orders[:2]) == pytest.approx(40.0)
+
+
+def test_crews_that_may_have_begun_far_apart_void_a_block(server: WireServer) -> None:
+    schedule = replace(plan(server.url), arms=("null",))
+    troupe = Troupe(schedule, {"one": 1, "two": 2})
+
+    def send(name: str, order: dict[str, Any]) -> None:
+        gevent.spawn_later(0.3 if name == "two" else 0.0, troupe.play, name, order["order"], _assigned(order))
+
+    troupe.conductor = Conductor(
+        schedule, crews=lambda _: {"one": 1, "two": 2}, send=send, own_cpu_counts=False
+    )
+    with troupe as conductor:
+        observation = conductor.observe(next(schedule.blocks()))
+    assert 0.25 < observation.skew_s < 5.0
+    (reason,) = observation.voids
+    assert reason.startswith("the workers may have begun")
+
+
+def _assigned(order: dict[str, Any]) -> Assignment:
+    return Assignment(**order["assignment"])
+
+
+def test_a_path_is_dialled_by_crews_that_are_attached_to_it(server: WireServer) -> None:
+    schedule = replace(plan(server.url), arms=("null",))
+    schedule = replace(schedule, paths=(replace(schedule.paths[0], attach="pod"),))
+    conductor = Conductor(schedule, crews=lambda path: {}, send=lambda *_: None, own_cpu_counts=False)
+    observation = conductor.observe(next(schedule.blocks()))
+    assert observation.voids == ("only 0 of 3 users attached by pod were there",)
+
+
 def test_too_few_users_void_a_block(server: WireServer) -> None:
     schedule = replace(plan(server.url), arms=("null",))
     with Troupe(schedule, {"one": 2}) as conductor:
@@ -199,7 +264,7 @@ def test_orders_can_travel_as_messages(server: WireServer) -> None:
     sent: list[dict[str, Any]] = []
     conductor = Conductor(
         replace(schedule, drain_s=0.01),
-        crews=lambda: {"one": 3},
+        crews=lambda _: {"one": 3},
         send=lambda _, order: sent.append(order),
         own_cpu_counts=False,
     )

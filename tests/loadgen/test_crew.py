@@ -12,7 +12,8 @@ from wire_server import Reply, WireServer, right_answer, serving
 
 from loadgen.bodies import Body
 from loadgen.crew import Crew, Played
-from loadgen.shift import Assignment, Shift
+from loadgen.sender import Sender
+from loadgen.shift import Assignment
 from loadgen.tally import merged
 
 BODIES = [Body(f"read-{number}", f"read_id=read-{number}", bytes(1800), 900) for number in range(4)]
@@ -37,13 +38,10 @@ def crew() -> Iterator[Crew]:
 
 
 def work(crew: Crew) -> None:
-    seat = crew.take_seat()
-    mine: Shift | None = None
-    while shift := crew.turn(seat):
-        if shift is not mine:
-            mine, client = shift, shift.open_client()
-        crew.send(shift, client)
-    crew.leave_seat(seat)
+    sender = Sender(crew, lambda *_: None)
+    while sender.work():
+        pass
+    sender.leave()
 
 
 def assignment(server: WireServer) -> Assignment:
@@ -66,8 +64,10 @@ def test_a_block_counts_what_the_server_counts(crew: Crew, server: WireServer) -
     assert played.total.failures == 0
     assert played.total.answers == server.answered > 0
     assert played.total.bases == server.answered_bases
-    assert 0 < played.window.answers < played.total.answers
-    assert played.spread_bases == pytest.approx(played.window.bases, rel=0.5)
+    (window,) = played.windows
+    assert 0 < window.tally.answers < played.total.answers
+    assert window.spread_bases == pytest.approx(window.tally.bases, rel=0.5)
+    assert played.gc_pause_s >= 0.0
     assert played.elapsed_s >= 0.4
     assert played.cpu_s > 0
     assert played.busiest > 0
@@ -115,6 +115,29 @@ def test_requests_in_flight_when_a_report_is_taken_are_in_the_next_one(
     assert merged(reports).bases == server.answered_bases
 
 
+def test_who_ends_a_shift_that_is_ending_waits_for_its_last_request_too(
+    crew: Crew, server: WireServer
+) -> None:
+    proceed = threading.Event()
+
+    def answer(samples: int, query: dict[str, str]) -> Reply:
+        proceed.wait()
+        return right_answer(samples, query)
+
+    server.answer = answer
+    shift = crew.begin(replace(assignment(server), settle_s=0.0, block_s=math.inf, drain_s=math.inf))
+    while len(server.requests) < 4:
+        gevent.sleep(0.01)
+    first = gevent.spawn(crew.end, 10.0)
+    shift.ended.wait()
+    second = gevent.spawn(crew.end, 10.0)
+    gevent.sleep(0.1)
+    assert not second.ready()
+    proceed.set()
+    gevent.joinall([first, second], timeout=10.0, raise_error=True)
+    assert crew.take_unreported().answers == server.answered == 4
+
+
 def test_a_seat_that_was_left_is_taken_again() -> None:
     crew = Crew(BODIES)
     assert [crew.take_seat() for _ in range(3)] == [0, 1, 2]
@@ -132,6 +155,7 @@ def test_a_dismissed_crew_works_again_when_a_shift_begins(server: WireServer) ->
 
 
 def test_what_was_played_survives_json(crew: Crew, server: WireServer) -> None:
-    played = crew.play(assignment(server))
+    played = crew.play(replace(assignment(server), windows=2))
+    assert len(played.windows) == 2
     text = orjson.dumps(asdict(played), option=orjson.OPT_NON_STR_KEYS)
     assert Played.from_plain(orjson.loads(text)) == played

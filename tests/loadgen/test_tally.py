@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 
 import numpy as np
 import orjson
@@ -116,3 +117,29 @@ def test_stages_that_are_not_named_count_as_nothing() -> None:
         bases=1, samples=9, request_bytes=18, response_bytes=2, client_ms=1.0, stage_ms={"total": 0.5}
     )
     assert tally.stage_ms == {**dict.fromkeys(STAGES, 0.0), "total": 0.5}
+
+
+def test_in_an_open_loop_latency_is_service_time_and_lag() -> None:
+    tally = Tally()
+    for lag_ms in (0.0, 40.0):
+        tally.add_answer(
+            bases=1, samples=9, request_bytes=18, response_bytes=2, client_ms=60.0, stage_ms={}, lag_ms=lag_ms
+        )
+    tally.add_failure("cut off", lag_ms=500.0)
+    assert tally.latency.quantile_ms(1.0) == pytest.approx(100.0, rel=0.01)
+    assert tally.service.quantile_ms(1.0) == pytest.approx(60.0, rel=0.01)
+    assert tally.lag.quantile_ms(1.0) == pytest.approx(500.0, rel=0.01)
+    both = merged([tally, tally])
+    assert (len(both.latency), len(both.service), len(both.lag)) == (4, 4, 6)
+
+
+def test_failed_requests_took_for_ever() -> None:
+    tally = Tally()
+    assert tally.request_quantile_ms(0.99) is None
+    for client_ms in range(1, 100):
+        answered(tally, client_ms=float(client_ms))
+    tally.add_failure("503 busy", rejected=True)
+    assert tally.request_quantile_ms(0.5) == pytest.approx(50.0, rel=0.01)
+    assert tally.request_quantile_ms(0.99) == pytest.approx(99.0, rel=0.01)
+    tally.add_failure("503 busy", rejected=True)
+    assert tally.request_quantile_ms(0.99) == math.inf
