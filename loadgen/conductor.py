@@ -17,6 +17,7 @@ from loadgen.client import BasecallClient
 from loadgen.counters import ServerCounters
 from loadgen.crew import Played
 from loadgen.errors import CallError
+from loadgen.kernel import kernel_counters
 from loadgen.observation import Observation, gated
 from loadgen.paths import Path
 from loadgen.plan import Block, Plan
@@ -71,9 +72,13 @@ class Conductor:
         users = sum(shares.values())
         if before and users < plan.users[block.arm]:
             reasons.append(f"only {users} of {plan.users[block.arm]} users were there")
+        ends = {block.path.netns, block.path.server_netns} - {None} or {None}
+        kernel_before = kernel_counters(ends)
         cpu_before_s, started_s = time.process_time(), time.time()
         played = self._play(block, shares, reasons)
         own_cpu_s = time.process_time() - cpu_before_s if self._own_cpu_counts else 0.0
+        # Crews in other processes may be on other machines, whose kernels are not asked.
+        kernel = None if self._own_cpu_counts else kernel_counters(ends).since(kernel_before)
         after = _counters(block.path, reasons, patience_s=0.0) if played else None
         server = after.since(before) if after and before else None
         if after and before and after.started_s != before.started_s:
@@ -96,6 +101,9 @@ class Conductor:
             server_cpu_s=server.cpu_s if server else None,
             server_bases=server.bases if server else None,
             voids=tuple(reasons),
+            softirq_s=kernel.softirq_s if kernel else None,
+            segments=kernel.segments if kernel else None,
+            retransmits=kernel.retransmits if kernel else None,
         )
         return gated(observation) if server else observation
 

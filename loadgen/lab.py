@@ -141,7 +141,14 @@ class Lab:
             address = cluster_ip(way)
         if request.target.startswith("nodeport"):
             address, port = node.address, node_port(way)
-        path = Path(request.name, way, request.target, f"http://{address}:{port}", client.stack.file)
+        path = Path(
+            name=request.name,
+            way=way,
+            target=request.target,
+            url=f"http://{address}:{port}",
+            netns=client.stack.file,
+            server_netns=server.stack.file,
+        )
         return Span(path, client, node, server)
 
     def _client_node(self, request: _Request) -> Node:

@@ -52,6 +52,13 @@ class Observation:
     """Bases the server says it called in the block; None where it does not say."""
     voids: tuple[str, ...] = ()
     """Reasons why this block does not count; empty when it does."""
+    softirq_s: float | None = None
+    """CPU seconds that the client's machine spent in softirqs over the block, for whomever; None where that
+    is not known. Where the kernel accounts by ticks, they are also among those of client and server."""
+    segments: int | None = None
+    """TCP segments sent in the block in the namespaces of the path's ends that are known."""
+    retransmits: int | None = None
+    """TCP segments sent again, likewise."""
 
     @property
     def bases_per_s(self) -> float:
@@ -76,7 +83,7 @@ class Observation:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote, once parsed."""
-        known = {name: plain[name] for name in cls.__dataclass_fields__}
+        known = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain}
         return cls(
             **{
                 **known,

@@ -33,6 +33,8 @@ class Path:
     """`http://10.96.0.10:8000`: where the service is, without the endpoint."""
     netns: str | None = None
     """A file that stands for the network namespace to dial from; None: from where one is."""
+    server_netns: str | None = None
+    """Likewise, for that of the server; None where it is elsewhere, or nobody knows."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
