@@ -63,8 +63,8 @@ class Judged(Protocol):
 
 
 def forest_of_arm(run: Run, results: Results, arm: Arm) -> str:
-    """Draw the ratios to host networking in bases/s, the A/A control's first."""
-    compared = (results.control(BASES, arm), *results.of(BASES, arm))
+    """Draw the ratios to host networking in bases/s, the A/A control's last."""
+    compared = (*results.of(BASES, arm), results.control(BASES, arm))
     rows = {c.path: c for c in compared}
     title = f"Ratio to host networking with intervals, {arm} arm"
     return forest(title, rows, run.setup.delta, "difference to host networking in bases/s, %")
@@ -87,8 +87,11 @@ def forest(title: str, judged: Mapping[str, Judged], delta: float, axis: str) ->
         axes.axvline(0, color=_COLOURS["ink"], lw=0.8)
         for row, (judged_row, (low, centre, high)) in enumerate(zip(rows.values(), percent, strict=True)):
             colour = _COLOURS[judged_row.mark]
-            axes.plot([max(low, -2 * limit), min(high, 2 * limit)], [row, row], color=colour, lw=2)
+            axes.plot([max(low, -limit), min(high, limit)], [row, row], color=colour, lw=2)
             axes.plot([centre], [row], "o", color=colour, ms=5)
+            for beyond, place, arrow in ((low < -limit, -limit, "<"), (high > limit, limit, ">")):
+                if beyond:
+                    axes.plot([place], [row], arrow, color=colour, ms=6, clip_on=False)
         _rows(axes, list(rows))
         axes.set_xlim(-limit, limit)
         axes.grid(axis="x")
@@ -208,6 +211,8 @@ def ceilings(results: Results) -> str:
         _rows(axes, [headroom.path for headroom in rows])
         axes.set_xscale("log")
         axes.set_xlabel("bases/s")
+        axes.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1.0, 3.0)))
+        axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
         axes.xaxis.set_major_formatter(mpl.ticker.EngFormatter())
         axes.grid(axis="x")
 

@@ -86,15 +86,19 @@ def summarise(comparisons: Iterable[Comparison], arm: Arm) -> str:
     rows = [c for c in comparisons if c.measure == BASES.name and c.arm == arm]
     if any(row.withheld for row in rows):
         return "Host networking differed from itself, so that no verdict is given."
-    said = []
-    for words, names in (
-        ("equivalent to host networking", [r.path for r in rows if r.verdict.word == "equivalent"]),
-        ("faster", [r.path for r in rows if r.verdict.word == "higher"]),
-        ("slower", [r.path for r in rows if r.verdict.word == "lower"]),
-        ("not resolved", [r.path for r in rows if r.verdict.word == "unresolved"]),
-    ):
-        if names:
-            said.append(f"{len(names)} {'is' if len(names) == 1 else 'are'} {words} ({', '.join(names)})")
+    buckets = {
+        "equivalent to host networking": [r.path for r in rows if r.verdict.word == "equivalent"],
+        "faster": [r.path for r in rows if r.verdict.word == "higher"],
+        "slower": [r.path for r in rows if r.verdict.word == "lower"],
+        "not resolved": [r.path for r in rows if r.verdict.word == "unresolved"],
+    }
+    if len(rows) > 1 and len(buckets["not resolved"]) == len(rows):
+        return f"None of the {len(rows)} paths is resolved."
+    said = [
+        f"{len(names)} {'is' if len(names) == 1 else 'are'} {words} ({', '.join(names)})"
+        for words, names in buckets.items()
+        if names
+    ]
     return f"Of {len(rows)} path{'s' if len(rows) != 1 else ''}, {'; '.join(said)}." if rows else ""
 
 

@@ -162,6 +162,10 @@ def test_a_run_without_blocks_has_a_page_too(run: Run) -> None:
     [
         ({"a": 0.9, "b": 1.1}, "Of 2 paths, 1 is faster (b); 1 is slower (a)."),
         ({"a": 1.0}, "Of 1 path, 1 is equivalent to host networking (a)."),
+        (
+            {"a": 0.9995, "b": 1.02, "c": 1.0},
+            "Of 3 paths, 2 are equivalent to host networking (a, c); 1 is faster (b).",
+        ),
         ({"a": 1.0, CONTROL.name: 1.2}, "Host networking differed from itself, so that no verdict is given."),
     ],
 )
@@ -234,3 +238,8 @@ def test_nothing_is_wider_than_the_screen(width: int, run: Run, tmp_path: Path, 
     match = re.search(r"<title>(\d+) of (\d+)</title>", said)
     assert match
     assert int(match[1]) <= int(match[2])
+
+
+def test_where_no_path_is_resolved_it_is_said_once() -> None:
+    results = analyse(a_run({"a": 1.0, "b": 1.0}, noise=0.1))
+    assert summarise(results.comparisons, "model") == "None of the 2 paths is resolved."
