@@ -42,7 +42,8 @@ class KernelCounters:
 
 
 def _less(now: Number | None, earlier: Number | None) -> Number | None:
-    return None if now is None or earlier is None else now - earlier
+    # Ticks, of which a difference of doubles would make 0.029999.
+    return None if now is None or earlier is None else round(now - earlier, 6)
 
 
 def kernel_counters(namespaces: Iterable[str | None]) -> KernelCounters:
@@ -50,7 +51,7 @@ def kernel_counters(namespaces: Iterable[str | None]) -> KernelCounters:
 
     Never yields to another greenlet while the thread is away.
     """
-    softirq_s = getattr(psutil.cpu_times(), "softirq", None)
+    softirq_s = getattr(psutil.cpu_times(), "softirq", None)  # only Linux tells
     try:
         counts = [tcp_counts(_snmp(namespace)) for namespace in namespaces]
     except (OSError, ValueError):

@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from loadgen.results import Comparison, Contrast
 from loadgen.verdict import Verdict
 
 WIDEST_RATIO = 100.0
@@ -24,6 +25,8 @@ def render_page(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
+        alone=_verdict_alone,
+        beside=format_beside,
         factor=format_factor,
         gpus=lambda count: f"{count} GPU{'s' if count > 1 else ''}",
         interval=format_interval,
@@ -65,7 +68,9 @@ def format_ratio(value: float) -> str:
 
 def format_factor(value: float) -> str:
     """Return a factor, such as a headroom; ∞ where nothing bounds it."""
-    return f"{value:.3g}×" if math.isfinite(value) else "∞" if math.isinf(value) else "–"
+    if math.isnan(value):
+        return "–"
+    return "∞" if math.isinf(value) else f"{value:,.0f}×" if value >= 1000 else f"{value:.3g}×"
 
 
 def format_interval(verdict: Verdict) -> str:
@@ -73,3 +78,24 @@ def format_interval(verdict: Verdict) -> str:
     if verdict.high > WIDEST_RATIO:
         return "–"
     return f"[{verdict.low:.4f}, {verdict.high:.4f}]"
+
+
+def format_beside(row: Comparison | Contrast) -> str:
+    """Return how a row is to host networking, with the interval: a ratio, or a difference with its sign."""
+    if isinstance(row, Contrast):
+        found = row.difference
+        bounded = math.isfinite(found.low) and math.isfinite(found.high)
+        text = f"{found.estimate:+.2g} [{found.low:+.2g}, {found.high:+.2g}]" if bounded else "–"
+        return text.replace("-", "\N{MINUS SIGN}")
+    verdict = row.verdict
+    if not math.isfinite(verdict.ratio):
+        return "–"
+    ends = f" [{verdict.low:.3f}, {verdict.high:.3f}]" if verdict.high <= WIDEST_RATIO else ""
+    return f"{verdict.ratio:.3f}×{ends}"
+
+
+def _verdict_alone(row: Comparison | Contrast) -> str:
+    """Return the words of a row without the numbers that stand beside them."""
+    if row.withheld:
+        return row.words
+    return row.words.partition(";")[0].partition(" by ")[0]

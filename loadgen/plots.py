@@ -89,9 +89,9 @@ def forest(title: str, judged: Mapping[str, Judged], delta: float, axis: str) ->
             colour = _COLOURS[judged_row.mark]
             axes.plot([max(low, -limit), min(high, limit)], [row, row], color=colour, lw=2)
             axes.plot([centre], [row], "o", color=colour, ms=5)
-            for beyond, place, arrow in ((low < -limit, -limit, "<"), (high > limit, limit, ">")):
+            for beyond, side, arrow in ((low < -limit, -1, "<"), (high > limit, 1, ">")):
                 if beyond:
-                    axes.plot([place], [row], arrow, color=colour, ms=6, clip_on=False)
+                    axes.plot([0.98 * side * limit], [row], arrow, color=colour, ms=6)
         _rows(axes, list(rows))
         axes.set_xlim(-limit, limit)
         axes.grid(axis="x")

@@ -93,8 +93,9 @@ def _conditions(runs: Sequence[Run]) -> Iterator[Condition]:
         "block", (f"{p.block_s:g} s, of which {p.settle_s:g} s to settle" for p in plans), needed=False
     )
     for option in dict.fromkeys(name for run in runs for name in run.setup.options):
-        if option != "paths":
-            yield condition(option, (run.setup.options.get(option, "–") for run in runs), needed=False)
+        values = [run.setup.options.get(option) or "–" for run in runs]
+        if option != "paths" and set(map(str, values)) != {"–"}:
+            yield condition(option, values, needed=False)
     for fact in ("CPU", "cores usable", "operating system", "fiveways version"):
         yield condition(fact, (_fact(run, fact) for run in runs), needed=False)
 

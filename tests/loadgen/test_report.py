@@ -15,7 +15,8 @@ from rich.console import Console
 
 from loadgen.analysis import analyse
 from loadgen.gates import Gate
-from loadgen.page import format_factor, format_number
+from loadgen.measure import P50, RETRANSMITS
+from loadgen.page import format_beside, format_factor, format_number
 from loadgen.report import other_differences, render, summarise, verdict_table, write_report
 from loadgen.results import Run
 from loadgen.tables import settings
@@ -219,6 +220,15 @@ def test_numbers_are_written_for_people(value: float | None, text: str) -> None:
 
 def test_a_factor_that_nothing_bounds_is_infinite() -> None:
     assert (format_factor(float("inf")), format_factor(49.96)) == ("∞", "50×")
+
+
+def test_ratios_and_differences_stand_beside_their_intervals(run: Run) -> None:
+    results = analyse(run)
+    ratio = results.of(P50, "model")[0]
+    low, high = ratio.verdict.low, ratio.verdict.high
+    assert format_beside(ratio) == f"{ratio.verdict.ratio:.3f}× [{low:.3f}, {high:.3f}]"
+    none_lost = results.contrasts_of(RETRANSMITS, "model")[0]
+    assert re.fullmatch(r"\+0 \[−0\.\d+, \+0\.\d+\]", format_beside(none_lost))
 
 
 @pytest.mark.parametrize("width", [1280, 400])
