@@ -57,6 +57,10 @@ def lab(
         typer.Option(help="PATH=MBIT/S: a control, PATH/shaped, whose client sends no faster; repeat it."),
     ] = None,
     other_services: Annotated[int, typer.Option(help="Services in the tables besides those dialled.")] = 100,
+    cni_bin: Annotated[
+        File | None,
+        typer.Option(help="Folder of CNI plugins, such as /usr/lib/cni, that plug the pods instead of us."),
+    ] = None,
     reads: Reads = None,
     budget_s: BudgetS = 240.0,
     block_s: BlockS = 1.6,
@@ -103,6 +107,7 @@ def lab(
         line_rate_bps=None if line_rate_mbps is None else round(line_rate_mbps * 1e6),
         shapes=tuple(shape or ()),
         other_services=other_services,
+        cni_bin=cni_bin,
         as_json=as_json,
     )
 
@@ -165,7 +170,7 @@ def report(
     *,
     imported: Annotated[
         File | None,
-        typer.Option("--import", help="CSV of others' repeats: columns system, path, repeat, value, order."),
+        typer.Option("--import", help="CSV of others' repeats: system, path, repeat, value, order."),
     ] = None,
     baseline: Baseline = "",
     delta: Delta = 0.01,

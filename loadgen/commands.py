@@ -50,6 +50,7 @@ def bench_lab(
     line_rate_bps: int | None,
     shapes: Sequence[str],
     other_services: int,
+    cni_bin: File | None,
     as_json: bool,
 ) -> None:
     """Measure the paths of a new lab, its default ones where none are named. Call it in the sandbox.
@@ -63,6 +64,7 @@ def bench_lab(
             line_rate_bps=line_rate_bps,
             other_services=other_services,
             shaped_bps=dict(map(_parse_shape, shapes)),
+            cni_bin=str(cni_bin.resolve()) if cni_bin else "",
         )
     with _complaints(), Lab(settings) as lab:
         setup = method.setup("lab", lab.paths, LAB_BASELINE, asdict(settings))
