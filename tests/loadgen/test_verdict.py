@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
+from loadgen.noise import block_sd, finds
 from loadgen.verdict import (
     ERROR_RATE,
     as_ratio,
@@ -30,7 +31,10 @@ ROUNDS = 8
 PATHS = 8
 """Two of them host networking."""
 NOISE = 0.01
-"""Standard deviation of the log of a block's bases/s within a minute, as seen in the lab on two cores."""
+"""Standard deviation of the log of a block's bases/s within a minute; drift and neighbours add to it."""
+BLOCK_SD = 0.014
+"""What that comes to in a run, as loadgen.noise measures it and every report says of its own: the promise of
+3 % is made for such machines. What noisier ones find is in docs/METHOD.md."""
 
 
 def machine_speed(rng: np.random.Generator, experiments: int, blocks: int) -> Floats:
@@ -103,6 +107,14 @@ def test_of_all_looks_at_all_paths_at_most_5_percent_of_experiments_have_any_wro
     paths = log_ratios.shape[-1]
     wrong = [excludes_zero_at_any_look(log_ratios[..., path], ERROR_RATE / paths) for path in range(paths)]
     assert np.mean(np.any(wrong, axis=0)) <= 0.05
+
+
+def test_the_simulated_machine_has_the_noise_that_the_promise_is_made_for() -> None:
+    rng = np.random.default_rng(9)
+    speed = machine_speed(rng, 200, ROUNDS * PATHS).reshape(200, ROUNDS, PATHS)
+    blocks = rng.permuted(speed, axis=-1)
+    assert np.mean([block_sd(of_run) for of_run in blocks]) == pytest.approx(BLOCK_SD, rel=0.05)
+    assert finds(BLOCK_SD, rounds=ROUNDS, comparisons=PATHS - 2) == pytest.approx(0.03, abs=0.002)
 
 
 def test_a_difference_of_3_percent_is_found_with_80_percent_power_within_the_default_rounds() -> None:
