@@ -28,7 +28,7 @@ from loadgen.reanalysis import reanalyse
 from loadgen.reanalysis_report import chance_sentence, reading_table, write_reanalysis
 from loadgen.repeats import read_repeats
 from loadgen.report import other_differences, verdict_table, write_report, write_together
-from loadgen.results import RESULTS, Kind, Results, Run, load, save
+from loadgen.results import BLOCKS, RESULTS, Kind, Results, Run, drop_cut_line, load, save
 from loadgen.together import labels
 from loadgen.topology import DEFAULT_PATHS, LabSettings
 from reads.errors import ReadsError
@@ -257,6 +257,8 @@ def _complaints(misuse: type[Exception] = PathError) -> Iterator[None]:
 
 def _load(kind: Kind, folder: File) -> Run:
     """Read the run to go on with. Raises ResultsError."""
+    if (folder / BLOCKS).exists():
+        drop_cut_line(folder / BLOCKS)
     run = load(folder)
     if run.setup.kind != kind:
         raise ResultsError(f"{folder} is a run of fiveways bench {run.setup.kind}, not {kind}")

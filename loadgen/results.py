@@ -204,6 +204,13 @@ def save(run: Run, results: Results, folder: File) -> None:
     part.replace(folder / RESULTS)
 
 
+def drop_cut_line(blocks: File) -> None:
+    """Take away what a writer that was killed left of its last line, so that the next begins one of its own."""
+    with blocks.open("r+b") as stream:
+        whole = stream.read().rfind(b"\n") + 1
+        stream.truncate(whole)
+
+
 def load(folder: File) -> Run:
     """Read the run in a folder of results. Raises ResultsError."""
     try:
