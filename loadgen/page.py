@@ -53,7 +53,9 @@ def format_number(value: float | None) -> str:
     """Return a number with three digits that count or more, or a dash where there is none."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    if abs(value) >= 100 or value == 0:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}".rstrip(".")
 
 
 def format_percent(share: float) -> str:

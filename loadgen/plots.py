@@ -231,7 +231,6 @@ def values_in_order(title: str, repeats: Sequence[Repeat]) -> str:
             axes.plot(*zip(*of_path, strict=True), "o", color=_series(index), ms=4, label=path)
         axes.set_xlabel("order in which it was measured" if ordered else "repeat; the order is not known")
         axes.set_ylabel("value")
-        axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
         axes.grid(axis="y")
 

@@ -205,7 +205,7 @@ def save(run: Run, results: Results, folder: File) -> None:
 
 
 def drop_cut_line(blocks: File) -> None:
-    """Take away what a writer that was killed left of its last line, so that the next begins one of its own."""
+    """Take away what a writer that was killed left of its last line, so that the next begins its own."""
     with blocks.open("r+b") as stream:
         whole = stream.read().rfind(b"\n") + 1
         stream.truncate(whole)

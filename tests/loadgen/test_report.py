@@ -212,7 +212,16 @@ def test_the_table_for_a_terminal_has_every_verdict_on_one_line(run: Run) -> Non
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(None, "–"), (float("nan"), "–"), (1234567.8, "1,234,568"), (0.012345, "0.0123")]
+    ("value", "text"),
+    [
+        (None, "–"),
+        (float("nan"), "–"),
+        (1234567.8, "1,234,568"),
+        (0.012345, "0.0123"),
+        (9.4, "9.40"),
+        (99.96, "100"),
+        (0.0, "0"),
+    ],
 )
 def test_numbers_are_written_for_people(value: float | None, text: str) -> None:
     assert format_number(value) == text
