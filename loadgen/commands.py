@@ -23,6 +23,7 @@ from loadgen.experiment import Experiment
 from loadgen.facts import machine_facts, program_facts
 from loadgen.lab import Lab
 from loadgen.method import Method, with_control
+from loadgen.nics import nic_facts
 from loadgen.paths import parse_paths
 from loadgen.reanalysis import reanalyse
 from loadgen.reanalysis_report import chance_sentence, reading_table, write_reanalysis
@@ -135,7 +136,9 @@ def resume_urls(folder: File, *, as_json: bool) -> None:
 
 
 def _bench_at(run: Run, folder: File, *, as_json: bool) -> None:
-    facts = (*machine_facts(), *program_facts(), *service_facts(run.setup.plan.paths[0]))
+    paths = run.setup.plan.paths
+    nics = (fact for path in paths for fact in nic_facts(path))
+    facts = (*machine_facts(), *program_facts(), *service_facts(paths[0]), *nics)
     _conduct(Experiment(replace(run, facts=facts), folder), as_json=as_json)
 
 
