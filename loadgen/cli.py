@@ -59,7 +59,11 @@ def lab(
     other_services: Annotated[int, typer.Option(help="Services in the tables besides those dialled.")] = 100,
     cni_bin: Annotated[
         File | None,
-        typer.Option(help="Folder of CNI plugins, such as /usr/lib/cni, that plug the pods instead of us."),
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Folder of CNI plugins, such as /usr/lib/cni, that plug the pods instead of us.",
+        ),
     ] = None,
     reads: Reads = None,
     budget_s: BudgetS = 240.0,

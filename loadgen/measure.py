@@ -72,7 +72,6 @@ class Rate:
     """The least that can be counted."""
     yardstick: Callable[[Observation], float | None]
     """What a share of does not matter, of host networking's blocks."""
-    yardstick_title: str
     more: str
     less: str
 
@@ -95,7 +94,6 @@ SOFTIRQ = Rate(
     among=lambda o: o.total.bases / 1e6,
     quantum=TICK_S,
     yardstick=_both_ends,
-    yardstick_title="host networking's CPU of client and server",
     more="dearer",
     less="cheaper",
 )
@@ -107,7 +105,6 @@ RETRANSMITS = Rate(
     among=lambda o: o.segments,
     quantum=100.0,
     yardstick=lambda _: 100.0,
-    yardstick_title="all segments",
     more="more",
     less="fewer",
 )
