@@ -14,7 +14,7 @@ import pytest
 from measured import a_run
 from sandboxed import require_sandbox
 from typer import Typer
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 from wire_server import WireServer, serving
 
 from loadgen.analysis import analyse
@@ -34,6 +34,13 @@ def fiveways(*words: str | Path, cwd: Path) -> "subprocess.CompletedProcess[str]
     return subprocess.run(
         [FIVEWAYS, *map(str, words)], capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=cwd
     )
+
+
+def reported(*words: str | Path) -> Result:
+    """What `fiveways report` says, in this process."""
+    app = Typer()
+    app.command()(report)
+    return CliRunner().invoke(app, list(map(str, words)))
 
 
 def a_folder(place: Path, name: str, run: Run) -> Path:
@@ -227,8 +234,8 @@ def test_several_runs_of_one_name_are_one_json_document_that_tells_them_apart(tm
     for seed, place in enumerate(("east", "west")):
         (tmp_path / place).mkdir()
         folders.append(a_folder(tmp_path / place, "monday", a_run({"svc": 0.9}, rounds=3, seed=seed)))
-    ended = fiveways("report", *folders, folders[0], "--json", cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
+    ended = reported(*folders, folders[0], "--json", "--out", tmp_path)
+    assert ended.exit_code == 0, ended.stderr
     plain = json.loads(ended.stdout)
     assert list(plain["runs"]) == ["east/monday", "west/monday"]
     assert plain["together"]["groups"] == [["east/monday", "west/monday"]]
@@ -248,11 +255,11 @@ cilium,service,3,8.48,6
 
 def test_what_others_measured_is_read_again(tmp_path: Path) -> None:
     (tmp_path / "itnext.csv").write_text(OTHERS)
-    ended = fiveways("report", "--import", "itnext.csv", "--baseline", "direct", cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
+    ended = reported("--import", tmp_path / "itnext.csv", "--baseline", "direct", "--out", tmp_path)
+    assert ended.exit_code == 0, ended.stderr
     assert "lower by 10.0 %" in ended.stdout
     assert "Of 1 comparisons 1 has a 95% interval without 1" in ended.stdout
-    assert ended.stdout.splitlines()[-1] == "itnext/report.html"
+    assert ended.stdout.splitlines()[-1] == str(tmp_path / "itnext" / "report.html")
     assert {file.name for file in (tmp_path / "itnext").iterdir()} == {
         "report.html",
         "reanalysis.json",
@@ -283,9 +290,7 @@ def test_a_report_of_nothing_is_used_wrongly(
 ) -> None:
     (tmp_path / "itnext.csv").write_text(OTHERS)
     monkeypatch.chdir(tmp_path)
-    app = Typer()
-    app.command()(report)
-    ended = CliRunner().invoke(app, list(words))
+    ended = reported(*words)
     assert ended.exit_code == 2
     assert complaint in re.sub(r"[│\s]+", " ", ended.stderr)
 
