@@ -3,22 +3,28 @@
     x(path, round) / geometric mean of x over the two blocks of host networking in the same round
 
 is one ratio a round. Both arms of the A/A control together are what the paths are held against: that has
-half of the noise of one of them. Pure.
+half of the noise of one of them. What is counted and may be 0 (`loadgen.measure.RATES`) is held against their
+mean, by difference. Pure.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from loadgen.facts import conflicts
-from loadgen.gates import Gate, block_gates, control_gate, line_rate_gate
-from loadgen.headroom import Headroom, headroom, line_limits
-from loadgen.measure import BASES, MEASURES, Measure
+from loadgen.gates import Gate, block_gates, control_gate, line_rate_gate, rate_control_gate
+from loadgen.headroom import Headroom, expected_limits, headroom, line_limits
+from loadgen.measure import BASES, MEASURES, RATES, Measure, Rate
+from loadgen.noise import Noise, noise_of
 from loadgen.observation import Observation
 from loadgen.plan import Arm
-from loadgen.results import Comparison, Results, Run, Summary
+from loadgen.results import Comparison, Contrast, Results, Run, Summary
 from loadgen.tally import STAGES, Tally, merged
-from loadgen.verdict import judge, phrase
+from loadgen.verdict import judge, judge_difference, phrase, phrase_difference
+
+_WITHHELD = "no verdict: host networking differs from itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +40,15 @@ def analyse(run: Run) -> Results:
     """Return what follows from a run, whether it has ended or not."""
     setup = run.setup
     comparisons, controls = list[Comparison](), list[Comparison]()
+    contrasts, control_contrasts = list[Contrast](), list[Contrast]()
+    # All controls of a run together may fail by chance as often as one comparison.
+    controls_count = (len(MEASURES) + len(RATES)) * len(setup.plan.arms)
+    both_hosts = (setup.baseline, setup.control)
     gates = [*run.gates, *block_gates(run.observations), *_line_gates(run)]
     for arm in setup.plan.arms:
         trusted = True
         for measure in MEASURES:
             logs = _logs(run, measure, arm)
-            # All controls of a run together may fail by chance as often as one comparison.
-            controls_count = len(MEASURES) * len(setup.plan.arms)
             control = _compare(
                 run, logs, setup.control, against=(setup.baseline,), comparisons=controls_count
             )
@@ -50,15 +58,32 @@ def analyse(run: Run) -> Results:
             # Where bases/s differ between host networking and itself, nothing of that arm can be trusted.
             trusted = trusted and (gate.held or measure is not BASES)
             for path in setup.compared:
-                against = (setup.baseline, setup.control)
-                row = _compare(run, logs, path, against=against, comparisons=len(setup.compared))
-                comparisons.append(row if trusted and gate.held else _withheld(row))
+                row = _compare(run, logs, path, against=both_hosts, comparisons=len(setup.compared))
+                withheld = not (trusted and gate.held)
+                comparisons.append(replace(row, words=_WITHHELD, withheld=True) if withheld else row)
+        for rate in _measured_rates(run, arm):
+            mirror = _contrast(
+                run, rate, arm, setup.control, against=(setup.baseline,), comparisons=controls_count
+            )
+            gate = rate_control_gate(arm, rate, mirror.difference)
+            control_contrasts.append(mirror)
+            gates.append(gate)
+            for path in setup.compared:
+                line = _contrast(run, rate, arm, path, against=both_hosts, comparisons=len(setup.compared))
+                withheld = not (trusted and gate.held)
+                contrasts.append(replace(line, words=_WITHHELD, withheld=True) if withheld else line)
+    headrooms = tuple(_headrooms(run))
+    lines = line_limits(clean_window(run, arm=setup.main_arm), setup.options.get("line_rate_bps"))
     return Results(
         comparisons=tuple(comparisons),
         controls=tuple(controls),
+        contrasts=tuple(contrasts),
+        control_contrasts=tuple(control_contrasts),
+        noises=tuple(_noise(run, arm) for arm in setup.plan.arms),
         summaries=tuple(_summaries(run)),
-        headrooms=tuple(_headrooms(run)),
-        line_limits=line_limits(clean_window(run, arm=setup.main_arm)),
+        headrooms=headrooms,
+        line_limits=lines,
+        expected_limits=tuple(expected_limits(headrooms, lines, beside_the_line=_within_a_node(run))),
         gates=tuple(gates),
         conflicts=conflicts(run.facts),
     )
@@ -115,9 +140,54 @@ def _compare(run: Run, logs: _Logs, path: str, *, against: tuple[str, ...], comp
     )
 
 
-def _withheld(comparison: Comparison) -> Comparison:
-    words = "no verdict: host networking differs from itself"
-    return replace(comparison, words=words, withheld=True)
+def _noise(run: Run, arm: Arm) -> Noise:
+    of = _logs(run, BASES, arm).of
+    whole = [values for values in zip(*of.values(), strict=True) if None not in values]
+    logs = np.array(whole, dtype=np.float64).reshape(-1, len(of))
+    planned = max(len(run.rounds), run.rounds_planned)
+    return noise_of(arm, logs, rounds=planned, comparisons=len(run.setup.compared))
+
+
+def _measured_rates(run: Run, arm: Arm) -> tuple[Rate, ...]:
+    blocks = [block for block in _blocks(run, arm=arm) if not block.voids]
+    return tuple(rate for rate in RATES if any(rate.of(block) is not None for block in blocks))
+
+
+def _contrast(
+    run: Run, rate: Rate, arm: Arm, path: str, *, against: tuple[str, ...], comparisons: int
+) -> Contrast:
+    """Hold a path's rate against the mean of others, in the rounds in which all of them count."""
+    pairs = []
+    for blocks in run.rounds:
+        counted = {b.path: b for b in blocks if b.arm == arm and not b.voids and rate.of(b) is not None}
+        if {path, *against} <= set(counted):
+            pairs.append((counted[path], [counted[other] for other in against]))
+    values = [rate.of(block) or 0.0 for block, _ in pairs]
+    host_values = [_mean([rate.of(host) or 0.0 for host in hosts]) for _, hosts in pairs]
+    # What host networking is measured with is as much as a path has, or more.
+    among = min(
+        math.fsum(rate.among(block) or 0.0 for block, _ in pairs),
+        math.fsum(rate.among(host) or 0.0 for _, hosts in pairs for host in hosts),
+    )
+    yardsticks = [rate.yardstick(host) for _, hosts in pairs for host in hosts]
+    known = [yardstick for yardstick in yardsticks if yardstick is not None]
+    margin = run.setup.delta * _mean(known)
+    look = max(1, len(run.rounds))
+    difference = judge_difference(
+        [value - host for value, host in zip(values, host_values, strict=True)],
+        look=look,
+        looks=max(look, run.rounds_planned),
+        margin=margin,
+        resolution=rate.quantum / among if among else math.inf,
+        comparisons=comparisons,
+    )
+    words = phrase_difference(difference, more=rate.more, less=rate.less, unit=rate.unit, margin=margin)
+    value, host_value = _mean(values), _mean(host_values)
+    return Contrast(rate.name, arm, path, value, host_value, margin, difference, words, withheld=False)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else math.nan
 
 
 def _geometric_mean(logs: Sequence[float]) -> float:
@@ -135,10 +205,14 @@ def clean_window(run: Run, path: str | None = None, arm: Arm | None = None) -> T
 
 def _line_gates(run: Run) -> Iterator[Gate]:
     rate_bps = run.setup.options.get("line_rate_bps")
-    # The way `bridge` stays within a node.
-    crossing = {path.name for path in run.setup.plan.paths if path.way != "bridge"}
     if rate_bps:
-        yield line_rate_gate([o for o in run.observations if o.path in crossing], rate_bps)
+        within = _within_a_node(run)
+        yield line_rate_gate([o for o in run.observations if o.path not in within], rate_bps)
+
+
+def _within_a_node(run: Run) -> frozenset[str]:
+    """Return the names of the paths that never leave a node: those of the way `bridge`."""
+    return frozenset(path.name for path in run.setup.plan.paths if path.way == "bridge")
 
 
 def _summaries(run: Run) -> Iterator[Summary]:

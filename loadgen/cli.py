@@ -35,6 +35,9 @@ Resume = Annotated[
     File | None,
     typer.Option(help="Go on with the run in this folder; its settings are kept, others ignored."),
 ]
+Baseline = Annotated[
+    str, typer.Option(help="Name of the path the others are held against; host, or else the first.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print results.json instead of tables.")]
 
 
@@ -54,6 +57,14 @@ def lab(
         typer.Option(help="PATH=MBIT/S: a control, PATH/shaped, whose client sends no faster; repeat it."),
     ] = None,
     other_services: Annotated[int, typer.Option(help="Services in the tables besides those dialled.")] = 100,
+    cni_bin: Annotated[
+        File | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Folder of CNI plugins, such as /usr/lib/cni, that plug the pods instead of us.",
+        ),
+    ] = None,
     reads: Reads = None,
     budget_s: BudgetS = 240.0,
     block_s: BlockS = 1.6,
@@ -100,6 +111,7 @@ def lab(
         line_rate_bps=None if line_rate_mbps is None else round(line_rate_mbps * 1e6),
         shapes=tuple(shape or ()),
         other_services=other_services,
+        cni_bin=cni_bin,
         as_json=as_json,
     )
 
@@ -111,9 +123,13 @@ def urls(
         list[str] | None,
         typer.Option(help="NAME=URL, such as svc=http://10.96.0.10:8000; once for each path."),
     ] = None,
-    baseline: Annotated[
-        str, typer.Option(help="Name of the path the others are held against; host, or else the first.")
-    ] = "",
+    baseline: Baseline = "",
+    line_rate_mbps: Annotated[
+        float | None,
+        typer.Option(
+            min=1.0, help="What the line is said to carry, Mbit/s: for a gate, and for the headroom."
+        ),
+    ] = None,
     reads: Reads = None,
     budget_s: BudgetS = 240.0,
     block_s: BlockS = 5.0,
@@ -149,16 +165,32 @@ def urls(
         arms=tuple(arms.split(",")),
         connection=connection,
     )
-    commands.bench_urls(method, path or (), baseline, out, as_json=as_json)
+    line_rate_bps = None if line_rate_mbps is None else round(line_rate_mbps * 1e6)
+    commands.bench_urls(method, path or (), baseline, out, line_rate_bps=line_rate_bps, as_json=as_json)
 
 
 def report(
-    results: Annotated[list[File], typer.Argument(help="Folders of results.")],
+    results: Annotated[list[File] | None, typer.Argument(help="Folders of results.")] = None,
     *,
-    out: Annotated[File, typer.Option(help="Folder for the page of several runs.")] = File(),
+    imported: Annotated[
+        File | None,
+        typer.Option("--import", help="CSV of others' repeats: system, path, repeat, value, order."),
+    ] = None,
+    baseline: Baseline = "",
+    delta: Delta = 0.01,
+    out: Annotated[File, typer.Option(help="Folder for the page of several runs, or of a CSV.")] = File(),
     as_json: AsJson = False,
 ) -> None:
-    """Compute results again from their blocks: tables, and a page for each run or for several together."""
+    """Compute results again from their blocks: tables, and a page for each run or for several together.
+
+    With --import, read again what others have measured; --baseline and --delta are for that alone, since a
+    run keeps its own.
+    """
+    if bool(results) == bool(imported):
+        raise typer.BadParameter("name folders of results, or a CSV with --import, and not both")
     from loadgen import commands  # noqa: PLC0415 - slow to import
 
-    commands.report(results, out, as_json=as_json)
+    if imported:
+        commands.reread(imported, baseline, delta, out, as_json=as_json)
+    else:
+        commands.report(results or (), out, as_json=as_json)

@@ -23,9 +23,14 @@ from loadgen.experiment import Experiment
 from loadgen.facts import machine_facts, program_facts
 from loadgen.lab import Lab
 from loadgen.method import Method, with_control
+from loadgen.nics import nic_facts
 from loadgen.paths import parse_paths
-from loadgen.report import PAGE, render, verdict_table, write_report
-from loadgen.results import RESULTS, Kind, Results, Run, load, save
+from loadgen.reanalysis import reanalyse
+from loadgen.reanalysis_report import chance_sentence, reading_table, write_reanalysis
+from loadgen.repeats import read_repeats
+from loadgen.report import other_differences, verdict_table, write_report, write_together
+from loadgen.results import BLOCKS, RESULTS, Kind, Results, Run, drop_cut_line, load, save
+from loadgen.together import labels
 from loadgen.topology import DEFAULT_PATHS, LabSettings
 from reads.errors import ReadsError
 
@@ -46,6 +51,7 @@ def bench_lab(
     line_rate_bps: int | None,
     shapes: Sequence[str],
     other_services: int,
+    cni_bin: File | None,
     as_json: bool,
 ) -> None:
     """Measure the paths of a new lab, its default ones where none are named. Call it in the sandbox.
@@ -59,6 +65,7 @@ def bench_lab(
             line_rate_bps=line_rate_bps,
             other_services=other_services,
             shaped_bps=dict(map(_parse_shape, shapes)),
+            cni_bin=str(cni_bin.resolve()) if cni_bin else "",
         )
     with _complaints(), Lab(settings) as lab:
         setup = method.setup("lab", lab.paths, LAB_BASELINE, asdict(settings))
@@ -99,7 +106,15 @@ def _bench_in(lab: Lab, run: Run, folder: File, *, as_json: bool) -> None:
         _conduct(Experiment(replace(run, facts=facts), folder, server), as_json=as_json)
 
 
-def bench_urls(method: Method, typed: Sequence[str], baseline: str, out: File, *, as_json: bool) -> None:
+def bench_urls(
+    method: Method,
+    typed: Sequence[str],
+    baseline: str,
+    out: File,
+    *,
+    line_rate_bps: int | None,
+    as_json: bool,
+) -> None:
     """Measure paths that people typed as NAME=URL."""
     with _complaints():
         paths = parse_paths(typed)
@@ -107,7 +122,7 @@ def bench_urls(method: Method, typed: Sequence[str], baseline: str, out: File, *
             raise PathError("name at least two paths: --path host=http://... --path svc=http://...")
         names = [path.name for path in paths]
         baseline = baseline or ("host" if "host" in names else names[0])
-        setup = method.setup("urls", paths, baseline, {})
+        setup = method.setup("urls", paths, baseline, {"line_rate_bps": line_rate_bps})
         check_paths(paths)
         _bench_at(Run(setup, setup.plan.rounds), _new_folder(out), as_json=as_json)
 
@@ -121,7 +136,9 @@ def resume_urls(folder: File, *, as_json: bool) -> None:
 
 
 def _bench_at(run: Run, folder: File, *, as_json: bool) -> None:
-    facts = (*machine_facts(), *program_facts(), *service_facts(run.setup.plan.paths[0]))
+    paths = run.setup.plan.paths
+    nics = (fact for path in paths for fact in nic_facts(path))
+    facts = (*machine_facts(), *program_facts(), *service_facts(paths[0]), *nics)
     _conduct(Experiment(replace(run, facts=facts), folder), as_json=as_json)
 
 
@@ -155,28 +172,50 @@ def _conduct(experiment: Experiment, *, as_json: bool) -> None:
 def report(folders: Sequence[File], out: File, *, as_json: bool) -> None:
     """Compute the results in `folders` again; the page of one goes to its folder, that of many to `out`."""
     with _complaints():
-        runs = {folder: load(folder) for folder in folders}
+        runs = {folder: load(folder) for folder in {folder.resolve(): folder for folder in folders}.values()}
         for folder, run in runs.items():
             results = analyse(run)
             save(run, results, folder)
             page = write_report(run, results, folder)
-            _print(run, results, folder, as_json=as_json)
+            if not as_json or len(runs) == 1:
+                _print(run, results, folder, as_json=as_json)
         if len(runs) > 1:
-            page = out / PAGE
-            out.mkdir(parents=True, exist_ok=True)
-            page.write_text(
-                render({folder.resolve().name: run for folder, run in runs.items()}), encoding="utf-8"
-            )
+            names = labels(tuple(runs))
+            page, said = write_together({names[folder]: run for folder, run in runs.items()}, out)
+            if as_json:
+                typer.echo(said.decode())
         typer.echo(page, err=as_json)
+
+
+def reread(file: File, baseline: str, delta: float, out: File, *, as_json: bool) -> None:
+    """Say what follows from others' repeats in a CSV file; all goes to a folder in `out` of its name."""
+    with _complaints():
+        repeats = read_repeats(file)
+        reanalysis = reanalyse(repeats, baseline=baseline, delta=delta)
+    folder = out / file.stem
+    folder.mkdir(parents=True, exist_ok=True)
+    page, said = write_reanalysis(reanalysis, repeats, file.name, folder)
+    if as_json:
+        typer.echo(said.decode())
+    else:
+        _console().print(reading_table(reanalysis))
+        typer.echo(chance_sentence(reanalysis))
+    typer.echo(page, err=as_json)
 
 
 def _print(run: Run, results: Results, folder: File, *, as_json: bool) -> None:
     if as_json:
         typer.echo((folder / RESULTS).read_text(encoding="utf-8"))
         return
-    console = Console(width=None if sys.stdout.isatty() else TABLE_COLUMNS)
+    console = _console()
     for arm in run.setup.plan.arms:
         console.print(verdict_table(run, results, arm))
+        for line in other_differences(results, arm):
+            console.print(f"  {line}", highlight=False, markup=False)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else TABLE_COLUMNS)
 
 
 @contextmanager
@@ -221,6 +260,8 @@ def _complaints(misuse: type[Exception] = PathError) -> Iterator[None]:
 
 def _load(kind: Kind, folder: File) -> Run:
     """Read the run to go on with. Raises ResultsError."""
+    if (folder / BLOCKS).exists():
+        drop_cut_line(folder / BLOCKS)
     run = load(folder)
     if run.setup.kind != kind:
         raise ResultsError(f"{folder} is a run of fiveways bench {run.setup.kind}, not {kind}")

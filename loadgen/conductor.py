@@ -18,6 +18,7 @@ from loadgen.client import BasecallClient
 from loadgen.counters import ServerCounters
 from loadgen.crew import Played
 from loadgen.errors import CallError
+from loadgen.kernel import kernel_counters
 from loadgen.observation import Observation, gated
 from loadgen.paths import Path
 from loadgen.plan import NULL, Block, Plan
@@ -82,9 +83,13 @@ class Conductor:
         if before and users < plan.users[block.arm]:
             attached = f" attached by {block.path.attach}" if block.path.attach else ""
             reasons.append(f"only {users} of {plan.users[block.arm]} users{attached} were there")
+        ends = {block.path.netns, block.path.server_netns} - {None} or {None}
+        kernel_before = kernel_counters(ends)
         cpu_before_s, started_s = time.process_time(), time.time()
         played = self._play(block, shares, reasons)
         own_cpu_s = time.process_time() - cpu_before_s if self._own_cpu_counts else 0.0
+        # Crews in other processes may be on other machines, whose kernels are not asked.
+        kernel = None if self._own_cpu_counts else kernel_counters(ends).since(kernel_before)
         after = _counters(block.path, reasons, patience_s=0.0) if played else None
         server = after.since(before) if after and before else None
         if after and before and after.started_s != before.started_s:
@@ -113,6 +118,9 @@ class Conductor:
             gc_pause_s=max((crew.gc_pause_s for crew in played), default=0.0),
             skew_s=self._skew_s,
             windows=windows if plan.windows > 1 else (),
+            softirq_s=kernel.softirq_s if kernel else None,
+            segments=kernel.segments if kernel else None,
+            retransmits=kernel.retransmits if kernel else None,
         )
         if not server:
             return observation

@@ -8,9 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from loadgen.measure import Rate
 from loadgen.observation import Observation
 from loadgen.plan import Arm
-from loadgen.verdict import Verdict
+from loadgen.verdict import Difference, Verdict
 
 WARM_WINDOWS = 3
 """So many windows in a row must agree before anything is measured."""
@@ -59,6 +60,17 @@ def control_gate(arm: Arm, title: str, verdict: Verdict) -> Gate:
         f"A/A control, {arm} arm: {title}",
         not differs,
         f"host networking against itself: ratio {verdict.ratio:.4f} [{verdict.low:.4f}, {verdict.high:.4f}]",
+    )
+
+
+def rate_control_gate(arm: Arm, rate: Rate, difference: Difference) -> Gate:
+    """Hold host networking against itself, as control_gate does, in a rate."""
+    differs = difference.word in {"higher", "lower"}
+    return Gate(
+        f"A/A control, {arm} arm: {rate.title}",
+        not differs,
+        f"host networking against itself: difference {difference.estimate:.3g}"
+        f" [{difference.low:.3g}, {difference.high:.3g}] {rate.unit}",
     )
 
 

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import permutations
+from pathlib import Path as File
 from types import TracebackType
 from typing import Self
 
 from pyroute2.netlink.exceptions import NetlinkError
 
+from loadgen.cni import Plugins
 from loadgen.errors import LabError
 from loadgen.facts import Fact
 from loadgen.nat import Form, ruleset
@@ -25,6 +27,7 @@ from loadgen.paths import Path, open_socket
 from loadgen.services import Service, other_services
 from loadgen.span import Span
 from loadgen.topology import (
+    PLUGINS,
     PORT,
     SHAPED,
     WAYS,
@@ -75,6 +78,7 @@ class Lab:
         """Listening TCP sockets for one server: one for each namespace in which somebody is served."""
         self._lifetime = ExitStack()
         self._spans: list[Span] = []
+        self._plugins: Plugins | None = None
         self._nodes: dict[str, Node] = {}
         self._clients: dict[tuple[Node, Way], Place] = {}
         self._servers: dict[tuple[Node, Way], Place] = {}
@@ -96,12 +100,21 @@ class Lab:
     def facts(self) -> list[Fact]:
         """Read back from the kernel what the paths are made of. Raises LabError."""
         try:
-            return [fact for span in self._spans for fact in span.facts()]
+            return [*self._plugin_facts(), *(fact for span in self._spans for fact in span.facts())]
         except (NetlinkError, OSError) as error:
             raise LabError(f"the kernel does not say what the lab is made of: {error}") from error
 
+    def _plugin_facts(self) -> Iterator[Fact]:
+        if self._plugins:
+            for plugin in self._plugins.names:
+                said = self._plugins.describe(plugin)
+                yield Fact(f"CNI plugin {plugin}", said, f"{self._plugins.folder / plugin} --version")
+
     def _build(self, lifetime: ExitStack) -> None:
         self._underlay = Underlay(lifetime, mtu=self.settings.mtu)
+        if self.settings.cni_bin:
+            needed = {PLUGINS[request.way] for request in self._requests() if request.way != "host"}
+            self._plugins = Plugins(File(self.settings.cni_bin), sorted(needed), lifetime)
         absent = list(absences())
         for request in self._requests():
             try:
@@ -141,7 +154,14 @@ class Lab:
             address = cluster_ip(way)
         if request.target.startswith("nodeport"):
             address, port = node.address, node_port(way)
-        path = Path(request.name, way, request.target, f"http://{address}:{port}", client.stack.file)
+        path = Path(
+            name=request.name,
+            way=way,
+            target=request.target,
+            url=f"http://{address}:{port}",
+            netns=client.stack.file,
+            server_netns=server.stack.file,
+        )
         return Span(path, client, node, server)
 
     def _client_node(self, request: _Request) -> Node:
@@ -157,7 +177,14 @@ class Lab:
         if name not in self._nodes:
             limits = [limit for limit in (rate_bps, self.settings.line_rate_bps) if limit is not None]
             number = ord(name[-1]) - ord("a")
-            self._nodes[name] = Node(name, number, self._underlay, form, rate_bps=min(limits, default=None))
+            self._nodes[name] = Node(
+                name,
+                number,
+                self._underlay,
+                form,
+                rate_bps=min(limits, default=None),
+                plugins=self._plugins,
+            )
         return self._nodes[name]
 
     def _client(self, request: _Request, node: Node) -> Place:

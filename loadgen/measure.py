@@ -6,6 +6,7 @@ Pure; knows neither rounds nor statistics.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from loadgen.kernel import TICK_S
 from loadgen.observation import Observation
 
 
@@ -51,3 +52,60 @@ SERVER_CPU = Measure(
     "cheaper",
 )
 MEASURES = (BASES, P50, P99, CLIENT_CPU, SERVER_CPU)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Something counted in a block, over how much of something else there was.
+
+    Such counts may be 0, so that their differences to host networking are compared, and not their ratios.
+    """
+
+    name: str
+    title: str
+    unit: str
+    counted: Callable[[Observation], float | None]
+    """None where it was not measured."""
+    among: Callable[[Observation], float | None]
+    """What it is counted among: the value of a block is `counted` / `among`."""
+    quantum: float
+    """The least that can be counted."""
+    yardstick: Callable[[Observation], float | None]
+    """What a share of does not matter, of host networking's blocks."""
+    more: str
+    less: str
+
+    def of(self, observation: Observation) -> float | None:
+        """Return the value of a block; None where it was not measured."""
+        counted, among = self.counted(observation), self.among(observation)
+        return counted / among if counted is not None and among else None
+
+
+def _both_ends(observation: Observation) -> float | None:
+    client, server = CLIENT_CPU.of(observation), SERVER_CPU.of(observation)
+    return client + server if client is not None and server is not None else None
+
+
+SOFTIRQ = Rate(
+    name="softirq_s_per_megabase",
+    title="Kernel softirq CPU",
+    unit="s/megabase",
+    counted=lambda o: o.softirq_s,
+    among=lambda o: o.total.bases / 1e6,
+    quantum=TICK_S,
+    yardstick=_both_ends,
+    more="dearer",
+    less="cheaper",
+)
+RETRANSMITS = Rate(
+    name="retransmits_percent",
+    title="TCP segments sent again",
+    unit="%",
+    counted=lambda o: None if o.retransmits is None else 100.0 * o.retransmits,
+    among=lambda o: o.segments,
+    quantum=100.0,
+    yardstick=lambda _: 100.0,
+    more="more",
+    less="fewer",
+)
+RATES = (SOFTIRQ, RETRANSMITS)

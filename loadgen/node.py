@@ -7,12 +7,13 @@ which paths are measured.
 from collections import Counter
 from contextlib import ExitStack
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from loadgen.cni import Plugins
 from loadgen.errors import LabError
 from loadgen.nat import Form
 from loadgen.stack import VXLAN_HEADERS_BYTES, Stack
-from loadgen.topology import NET1, UNDERLAY, Way, node_address, pod_network
+from loadgen.topology import NET1, PLUGINS, UNDERLAY, Way, node_address, pod_network
 
 NIC = "eth0"
 """What the link is called by which a node, or a pod, is on its network."""
@@ -48,7 +49,14 @@ class Node:
     """
 
     def __init__(
-        self, name: str, number: int, underlay: Underlay, form: Form, *, rate_bps: int | None
+        self,
+        name: str,
+        number: int,
+        underlay: Underlay,
+        form: Form,
+        *,
+        rate_bps: int | None,
+        plugins: Plugins | None,
     ) -> None:
         self.name = name
         self.number = number
@@ -57,6 +65,8 @@ class Node:
         self.address = node_address(number)
         self.stack = underlay.lifetime.enter_context(Stack(name))
         self._underlay = underlay
+        self._plugins = plugins
+        """What attaches pods; where None, this does it as they do."""
         self.pods: Counter[Way] = Counter()
         """How many pods are attached, by way."""
         port = f"to-{name}"
@@ -105,10 +115,12 @@ class Node:
         bridge = f"{way}-pods"
         if way == "vxlan":
             mtu -= VXLAN_HEADERS_BYTES
+        if ordinal == 0 and way == "vxlan":
+            self.stack.add_vxlan("vxlan", number=1, over=NIC, local=self.address, mtu=mtu)
+            self.stack.add_address("vxlan", IPv4Interface((network.network_address, 32)))
+        if self._plugins:
+            return self._call(self._plugins, way, pod, NIC, mtu=mtu, bridge=bridge, isGateway=True)
         if ordinal == 0:
-            if way == "vxlan":
-                self.stack.add_vxlan("vxlan", number=1, over=NIC, local=self.address, mtu=mtu)
-                self.stack.add_address("vxlan", IPv4Interface((network.network_address, 32)))
             self.stack.add_bridge(bridge, mtu=mtu)
             self.stack.add_address(bridge, IPv4Interface((network[1], network.prefixlen)))
         port = f"{way}{ordinal}"
@@ -121,6 +133,8 @@ class Node:
 
     def _wire(self, way: Way, pod: Stack, ordinal: int) -> Place:
         """Give a pod a cable of its own and a route to it, as the `ptp` plugin of CNI does."""
+        if self._plugins:
+            return self._call(self._plugins, way, pod, NIC, mtu=self._underlay.mtu)
         network = pod_network(way, self.number)
         gateway, address = network[1], network[_FIRST_POD + ordinal]
         port = f"{way}{ordinal}"
@@ -132,10 +146,38 @@ class Node:
         pod.add_route(_ANYWHERE, NIC, via=gateway)
         return Place(pod, address, NIC)
 
-    def _share_nic(self, _way: Way, pod: Stack, ordinal: int) -> Place:
+    def _share_nic(self, way: Way, pod: Stack, ordinal: int) -> Place:
         """Give a pod a macvlan of the node's NIC and an address on the underlay's wires."""
         link = "net1"
+        first = NET1[16 * (self.number + 1)]
+        if self._plugins:
+            mtu = self._underlay.mtu
+            return self._call(self._plugins, way, pod, link, NET1, first, mtu=mtu, master=NIC, mode="bridge")
         self.stack.add_macvlan(NIC, pod, link, mtu=self._underlay.mtu)
-        address = NET1[16 * (self.number + 1) + ordinal]
+        address = first + ordinal
         pod.add_address(link, IPv4Interface((address, NET1.prefixlen)))
+        return Place(pod, address, link)
+
+    def _call(
+        self,
+        plugins: Plugins,
+        way: Way,
+        pod: Stack,
+        link: str,
+        network: IPv4Network | None = None,
+        first: IPv4Address | None = None,
+        **options: Any,
+    ) -> Place:
+        """Have a plugin attach a pod; the network is the way's own, with a gateway, where none is given."""
+        pods = network or pod_network(way, self.number)
+        address = plugins.plug(
+            PLUGINS[way],
+            self.stack,
+            pod,
+            link,
+            network=pods,
+            first=first or pods[_FIRST_POD],
+            routed=network is None,
+            **options,
+        )
         return Place(pod, address, link)

@@ -63,6 +63,13 @@ class Observation:
     """How far apart its processes can have begun, by the clock of the one that directs them."""
     windows: tuple[Window, ...] = ()
     """The pieces of the window, where the plan cuts it into several."""
+    softirq_s: float | None = None
+    """CPU seconds that the client's machine spent in softirqs over the block, for whomever; None where that
+    is not known. Where the kernel accounts by ticks, they are also among those of client and server."""
+    segments: int | None = None
+    """TCP segments sent in the block in the namespaces of the path's ends that are known."""
+    retransmits: int | None = None
+    """TCP segments sent again, likewise."""
 
     @property
     def bases_per_s(self) -> float:

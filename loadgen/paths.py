@@ -37,6 +37,8 @@ class Path:
     """A file that stands for the network namespace to dial from; None: from where one is."""
     attach: str = ""
     """Which workers dial it, by the label they were started with (`--attach pod`); all where empty."""
+    server_netns: str | None = None
+    """Likewise, for that of the server; None where it is elsewhere, or nobody knows."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

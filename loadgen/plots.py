@@ -7,9 +7,9 @@ is in a table, too. Knows no files.
 import io
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, Protocol
 
 import matplotlib as mpl
 import numpy as np
@@ -17,9 +17,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from loadgen.analysis import clean_window
-from loadgen.measure import BASES, CLIENT_CPU, SERVER_CPU
+from loadgen.measure import BASES, CLIENT_CPU, SERVER_CPU, SOFTIRQ
 from loadgen.plan import Arm
-from loadgen.results import SHARES, Results, Run
+from loadgen.repeats import Repeat
+from loadgen.results import SHARES, Comparison, Contrast, Mark, Results, Run
+from loadgen.verdict import Verdict
 
 WIDTH_IN = 5.0
 """At 72 points an inch as wide as the screen of a small telephone."""
@@ -48,14 +50,34 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def forest(run: Run, results: Results, arm: Arm) -> str:
-    """Draw the ratios to host networking in bases/s, their intervals, and the band that does not matter."""
-    compared = (results.control(BASES, arm), *results.of(BASES, arm))
-    rows = [c for c in compared if c.verdict.rounds]
+class Judged(Protocol):
+    """Something with a verdict, which a forest plot has a row for."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """What is drawn."""
+
+    @property
+    def mark(self) -> Mark:
+        """In which colour."""
+
+
+def forest_of_arm(run: Run, results: Results, arm: Arm) -> str:
+    """Draw the ratios to host networking in bases/s, the A/A control's last."""
+    compared = (*results.of(BASES, arm), results.control(BASES, arm))
+    rows = {c.path: c for c in compared}
+    title = f"Ratio to host networking with intervals, {arm} arm"
+    return forest(title, rows, run.setup.delta, "difference to host networking in bases/s, %")
+
+
+def forest(title: str, judged: Mapping[str, Judged], delta: float, axis: str) -> str:
+    """Draw ratios by name with their intervals, and the band of ±delta that does not matter."""
+    rows = {name: row for name, row in judged.items() if row.verdict.rounds}
     if not rows:
         return ""
-    percent = 100 * (np.array([[c.verdict.low, c.verdict.ratio, c.verdict.high] for c in rows]) - 1)
-    delta = 100 * run.setup.delta
+    verdicts = [row.verdict for row in rows.values()]
+    percent = 100 * (np.array([[v.low, v.ratio, v.high] for v in verdicts]) - 1)
+    delta = 100 * delta
     low, centre, high = np.abs(percent).max(axis=0)
     # Intervals that are still wide run out of the picture rather than squeeze the others.
     limit = max(2 * delta, 1.1 * min(max(low, high), max(10.0, 4 * delta, 2 * centre)))
@@ -63,16 +85,18 @@ def forest(run: Run, results: Results, arm: Arm) -> str:
     def paint(axes: Axes) -> None:
         axes.axvspan(-delta, delta, color=_COLOURS["band"], lw=0)
         axes.axvline(0, color=_COLOURS["ink"], lw=0.8)
-        for row, (comparison, (low, centre, high)) in enumerate(zip(rows, percent, strict=True)):
-            colour = _COLOURS[comparison.mark]
-            axes.plot([max(low, -2 * limit), min(high, 2 * limit)], [row, row], color=colour, lw=2)
+        for row, (judged_row, (low, centre, high)) in enumerate(zip(rows.values(), percent, strict=True)):
+            colour = _COLOURS[judged_row.mark]
+            axes.plot([max(low, -limit), min(high, limit)], [row, row], color=colour, lw=2)
             axes.plot([centre], [row], "o", color=colour, ms=5)
-        _rows(axes, [c.path for c in rows])
+            for beyond, side, arrow in ((low < -limit, -1, "<"), (high > limit, 1, ">")):
+                if beyond:
+                    axes.plot([0.98 * side * limit], [row], arrow, color=colour, ms=6)
+        _rows(axes, list(rows))
         axes.set_xlim(-limit, limit)
         axes.grid(axis="x")
-        axes.set_xlabel("difference to host networking in bases/s, %")
+        axes.set_xlabel(axis)
 
-    title = f"Ratio to host networking with intervals, {arm} arm"
     return _draw(title, len(rows), paint)
 
 
@@ -141,25 +165,34 @@ def stages(results: Results, arm: Arm) -> str:
 
 
 def cpu(results: Results, arm: Arm) -> str:
-    """Draw the CPU seconds that a megabase costs on both ends."""
-    ends = {"client": results.of(CLIENT_CPU, arm), "server": results.of(SERVER_CPU, arm)}
-    names = [c.path for c in ends["client"]]
-    if not any(c.verdict.rounds for rows in ends.values() for c in rows):
+    """Draw the CPU seconds that a megabase costs on both ends and, where that is known, in softirqs."""
+    ends: dict[str, Sequence[Comparison | Contrast]] = {
+        "client": results.of(CLIENT_CPU, arm),
+        "server": results.of(SERVER_CPU, arm),
+        "kernel softirq": results.contrasts_of(SOFTIRQ, arm),
+    }
+    ends = {end: rows for end, rows in ends.items() if any(math.isfinite(row.value) for row in rows)}
+    names = [row.path for row in results.of(CLIENT_CPU, arm)]
+    if not ends:
         return ""
+    width = 0.8 / len(ends)
 
     def paint(axes: Axes) -> None:
         for index, (end, rows) in enumerate(ends.items()):
-            places = np.arange(len(names)) + (index - 0.5) * 0.36
-            axes.barh(places, [c.value for c in rows], height=0.34, color=_series(index), label=end)
-            for place, comparison in zip(places, rows, strict=True):
-                axes.plot(
-                    [comparison.host_value] * 2, [place - 0.17, place + 0.17], color=_COLOURS["ink"], lw=1.2
-                )
+            places = np.arange(len(names)) + (index - (len(ends) - 1) / 2) * width
+            axes.barh(
+                places, [row.value for row in rows], height=0.9 * width, color=_series(index), label=end
+            )
+            for place, row in zip(places, rows, strict=True):
+                across = [place - width / 2, place + width / 2]
+                axes.plot([row.host_value] * 2, across, color=_COLOURS["ink"], lw=1.2)
         _rows(axes, names)
         axes.set_xlabel("CPU seconds a megabase")
         axes.grid(axis="x")
 
-    return _draw(f"CPU seconds per megabase, {arm} arm", 1.3 * len(names) + 2, paint, legend=True)
+    return _draw(
+        f"CPU seconds per megabase, {arm} arm", (0.4 + 0.45 * len(ends)) * len(names) + 2, paint, legend=True
+    )
 
 
 def ceilings(results: Results) -> str:
@@ -178,10 +211,30 @@ def ceilings(results: Results) -> str:
         _rows(axes, [headroom.path for headroom in rows])
         axes.set_xscale("log")
         axes.set_xlabel("bases/s")
+        axes.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1.0, 3.0)))
+        axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
         axes.xaxis.set_major_formatter(mpl.ticker.EngFormatter())
         axes.grid(axis="x")
 
     return _draw("Bases per second now and at the ceiling", len(rows) + 2, paint, legend=True)
+
+
+def values_in_order(title: str, repeats: Sequence[Repeat]) -> str:
+    """Draw the values of one system in the order of measurement, or by repeat where nobody knows it."""
+    ordered = all(repeat.order is not None for repeat in repeats)
+
+    def paint(axes: Axes) -> None:
+        for index, path in enumerate(dict.fromkeys(repeat.path for repeat in repeats)):
+            of_path = sorted(
+                (r.repeat if r.order is None else r.order, r.value) for r in repeats if r.path == path
+            )
+            axes.plot(*zip(*of_path, strict=True), "o", color=_series(index), ms=4, label=path)
+        axes.set_xlabel("order in which it was measured" if ordered else "repeat; the order is not known")
+        axes.set_ylabel("value")
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+        axes.grid(axis="y")
+
+    return _draw(title, 7, paint, legend=True)
 
 
 def _series(index: int) -> str:

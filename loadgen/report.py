@@ -1,19 +1,13 @@
-"""A run's results for people: an HTML page that needs nothing else, tables as CSV, and a table for terminals.
+"""A run's results for people: a page with its pictures, tables as CSV, and tables for a terminal.
 
-The page is `report.html` with the pictures of `loadgen.plots` inside. Knows no processes; writes only to the
-folder it is given.
+Knows no processes; writes only to the folder it is given.
 """
 
-import csv
-import importlib.metadata
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path as File
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+import orjson
 from markupsafe import Markup
 from rich.box import SIMPLE
 from rich.table import Table
@@ -21,15 +15,17 @@ from rich.table import Table
 from loadgen import plots
 from loadgen.analysis import analyse
 from loadgen.facts import Fact
-from loadgen.measure import BASES, MEASURES
-from loadgen.observation import Observation
+from loadgen.measure import BASES, MEASURES, RATES
+from loadgen.page import format_interval, format_number, format_ratio, render_page
 from loadgen.plan import Arm
-from loadgen.results import Comparison, Results, Run
-from loadgen.verdict import Verdict
+from loadgen.results import SCHEMA, Comparison, Contrast, Results, Run
+from loadgen.tables import flat, settings, write_table, write_tables
+from loadgen.together import put_together
 
 PAGE = "report.html"
-WIDEST_RATIO = 100.0
-"""Intervals that reach beyond it are not written out."""
+TOGETHER = "together"
+"""What the table and the JSON file of several runs are called."""
+TITLES = {measure.name: measure.title for measure in (*MEASURES, *RATES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +44,15 @@ class Section:
 
 def render(runs: Mapping[str, Run]) -> str:
     """Return the page of one or more runs, given by name."""
-    environment = Environment(
-        loader=FileSystemLoader(File(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        factor=format_factor,
-        gpus=lambda count: f"{count} GPU{'s' if count > 1 else ''}, each",
-        interval=format_interval,
-        moment=_moment,
-        number=format_number,
-        ratio=format_ratio,
-        summary=summarise,
-        unbroken=_unbroken,
-    )
-    return environment.get_template(PAGE).render(
-        sections=[_section(name, run) for name, run in runs.items()],
+    sections = [_section(name, run) for name, run in runs.items()]
+    return render_page(
+        PAGE,
+        sections=sections,
+        together_rows=lambda group: _rows_by_path([s for s in sections if s.name in group]),
+        together=put_together(runs) if len(runs) > 1 else None,
         measures=MEASURES,
-        version=importlib.metadata.version("fiveways"),
+        rates=RATES,
+        summarise=summarise,
     )
 
 
@@ -76,7 +60,7 @@ def _section(name: str, run: Run) -> Section:
     results = analyse(run)
     pictures = {}
     for arm in run.setup.plan.arms:
-        pictures["forest", str(arm)] = plots.forest(run, results, arm)
+        pictures["forest", str(arm)] = plots.forest_of_arm(run, results, arm)
         pictures["over_time", arm] = plots.over_time(run, arm)
         pictures["latencies", arm] = plots.latencies(run, arm)
         pictures["stages", arm] = plots.stages(results, arm)
@@ -85,25 +69,16 @@ def _section(name: str, run: Run) -> Section:
     # Made by this program, from numbers and escaped names.
     marked = {key: Markup(svg) for key, svg in pictures.items()}  # noqa: S704
     facts = sorted(run.facts, key=lambda fact: (fact.path is not None, fact.name if fact.path else ""))
-    return Section(name, run, results, marked, facts, tuple(_settings(run)))
+    return Section(name, run, results, marked, facts, tuple(settings(run)))
 
 
-def _settings(run: Run) -> Iterable[tuple[str, str]]:
-    """Yield every setting of a run but its paths, nested ones by dotted names."""
-    plain = asdict(run.setup)
-    plain["plan"].pop("paths")
-    yield from _flat(plain, "")
-
-
-def _flat(plain: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, str]]:
-    for name, value in plain.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield (
-                f"{prefix}{name}",
-                ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value),
-            )
+def _rows_by_path(sections: Sequence[Section]) -> dict[str, list[tuple[str, str, Comparison]]]:
+    """Return what decides of each path, of every run that has it, with the run and its kind."""
+    rows: dict[str, list[tuple[str, str, Comparison]]] = {}
+    for section in sections:
+        for row in section.results.of(BASES, section.run.setup.main_arm):
+            rows.setdefault(row.path, []).append((section.name, section.run.setup.kind, row))
+    return rows
 
 
 def summarise(comparisons: Iterable[Comparison], arm: Arm) -> str:
@@ -111,49 +86,20 @@ def summarise(comparisons: Iterable[Comparison], arm: Arm) -> str:
     rows = [c for c in comparisons if c.measure == BASES.name and c.arm == arm]
     if any(row.withheld for row in rows):
         return "Host networking differed from itself, so that no verdict is given."
-    said = []
-    for words, names in (
-        ("equivalent to host networking", [r.path for r in rows if r.verdict.word == "equivalent"]),
-        ("faster", [r.path for r in rows if r.verdict.word == "higher"]),
-        ("slower", [r.path for r in rows if r.verdict.word == "lower"]),
-        ("not resolved", [r.path for r in rows if r.verdict.word == "unresolved"]),
-    ):
-        if names:
-            said.append(f"{len(names)} {'is' if len(names) == 1 else 'are'} {words} ({', '.join(names)})")
+    buckets = {
+        "equivalent to host networking": [r.path for r in rows if r.verdict.word == "equivalent"],
+        "faster": [r.path for r in rows if r.verdict.word == "higher"],
+        "slower": [r.path for r in rows if r.verdict.word == "lower"],
+        "not resolved": [r.path for r in rows if r.verdict.word == "unresolved"],
+    }
+    if len(rows) > 1 and len(buckets["not resolved"]) == len(rows):
+        return f"None of the {len(rows)} paths is resolved."
+    said = [
+        f"{len(names)} {'is' if len(names) == 1 else 'are'} {words} ({', '.join(names)})"
+        for words, names in buckets.items()
+        if names
+    ]
     return f"Of {len(rows)} path{'s' if len(rows) != 1 else ''}, {'; '.join(said)}." if rows else ""
-
-
-def _unbroken(words: str) -> str:
-    """Keep numbers with their units, and the ends of an interval, on one line."""
-    return words.replace(" %", "\N{NO-BREAK SPACE}%").replace(", ", ",\N{NO-BREAK SPACE}")
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def format_number(value: float | None) -> str:
-    """Return a number with three digits that count or more, or a dash where there is none."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def format_ratio(value: float) -> str:
-    """Return a ratio to host networking, or a dash where there is none."""
-    return f"{value:.4f}" if math.isfinite(value) else "–"
-
-
-def format_factor(value: float) -> str:
-    """Return a factor, such as a headroom; ∞ where nothing bounds it."""
-    return f"{value:.3g}×" if math.isfinite(value) else "∞" if math.isinf(value) else "–"
-
-
-def format_interval(verdict: Verdict) -> str:
-    """Return the interval of a ratio, or a dash where it is too wide to say anything."""
-    if verdict.high > WIDEST_RATIO:
-        return "–"
-    return f"[{verdict.low:.4f}, {verdict.high:.4f}]"
 
 
 def verdict_table(run: Run, results: Results, arm: Arm) -> Table:
@@ -177,47 +123,41 @@ def verdict_table(run: Run, results: Results, arm: Arm) -> Table:
     return table
 
 
+def other_differences(results: Results, arm: Arm) -> Iterator[str]:
+    """Yield a line for each path and measure but bases/s that differs from host networking."""
+    rows: tuple[Comparison | Contrast, ...] = (*results.comparisons, *results.contrasts)
+    for row in rows:
+        if row.arm == arm and row.measure != BASES.name and row.mark == "differs":
+            yield f"{row.path}: {TITLES[row.measure]} {row.words}"
+
+
 def write_report(run: Run, results: Results, folder: File) -> File:
     """Write the page and the tables of a run to `folder`, and return the page."""
-    _write_csv(folder / "verdicts.csv", [_flat_row(c) for c in (*results.comparisons, *results.controls)])
-    _write_csv(folder / "paths.csv", [_flat_row(summary) for summary in results.summaries])
-    _write_csv(folder / "headroom.csv", [_flat_row(headroom) for headroom in results.headrooms])
-    _write_csv(folder / "gates.csv", [_flat_row(gate) for gate in results.gates])
-    _write_csv(folder / "facts.csv", [_flat_row(fact) for fact in run.facts])
-    _write_csv(folder / "blocks.csv", [_block_row(observation) for observation in run.observations])
+    write_tables(run, results, folder)
     page = folder / PAGE
     page.write_text(render({folder.resolve().name: run}), encoding="utf-8")
     return page
 
 
-def _flat_row(item: Any) -> dict[str, Any]:
-    """Return a dataclass as one row; the fields of the dataclasses within come beside its own."""
-    row: dict[str, Any] = {}
-    for name, value in asdict(item).items():
-        row.update(value if isinstance(value, dict) else {name: value})
-    return row
-
-
-def _block_row(observation: Observation) -> dict[str, Any]:
-    values = {measure.name: measure.of(observation) for measure in MEASURES}
-    return {
-        "round": observation.round,
-        "position": observation.position,
-        "path": observation.path,
-        "arm": observation.arm,
-        "started_s": observation.started_s,
-        "window_s": observation.window_s,
-        "samples_per_s": observation.samples_per_s,
-        **values,
-        "requests": observation.total.requests,
-        "failures": observation.total.failures,
-        "voids": "; ".join(observation.voids),
+def write_together(runs: Mapping[str, Run], folder: File) -> tuple[File, bytes]:
+    """Write the page, the table and the JSON file of several runs, given by name, to `folder`; return the
+    page, and what the JSON file says."""
+    folder.mkdir(parents=True, exist_ok=True)
+    together = put_together(runs)
+    found = {name: analyse(run) for name, run in runs.items()}
+    rows = [
+        {"run": name, "kind": runs[name].setup.kind, **row}
+        for name, results in found.items()
+        for row in flat(*results.comparisons, *results.contrasts)
+    ]
+    write_table(rows, folder / f"{TOGETHER}.csv")
+    plain = {
+        "schema": SCHEMA,
+        "together": {**asdict(together), "sentences": list(together.sentences())},
+        "runs": {name: asdict(results) for name, results in found.items()},
     }
-
-
-def _write_csv(file: File, rows: Sequence[Mapping[str, Any]]) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, names)
-        writer.writeheader()
-        writer.writerows(rows)
+    said = orjson.dumps(plain, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
+    (folder / f"{TOGETHER}.json").write_bytes(said)
+    page = folder / PAGE
+    page.write_text(render(runs), encoding="utf-8")
+    return page, said

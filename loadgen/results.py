@@ -15,12 +15,13 @@ import orjson
 from loadgen.errors import ResultsError
 from loadgen.facts import Conflict, Fact
 from loadgen.gates import Gate
-from loadgen.headroom import Headroom, LineLimit
-from loadgen.measure import Measure
+from loadgen.headroom import ExpectedLimit, Headroom, LineLimit
+from loadgen.measure import Measure, Rate
+from loadgen.noise import Noise
 from loadgen.observation import Observation, read_observations
 from loadgen.plan import Arm, Plan
 from loadgen.topology import Absence
-from loadgen.verdict import Verdict
+from loadgen.verdict import Difference, Verdict, Word
 
 SCHEMA = 1
 """Version of results.json."""
@@ -29,6 +30,7 @@ SHARES = ("network", "receive", "queue", "compute", "decode", "other")
 """Where the time of an answer goes: what the service leaves unexplained, its stages, and the rest."""
 
 Kind = Literal["lab", "urls"]
+Mark = Literal["same", "differs", "open"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +108,38 @@ class Comparison:
     """Whether the A/A control forbids a verdict."""
 
     @property
-    def mark(self) -> Literal["same", "differs", "open"]:
+    def mark(self) -> Mark:
         """What it comes to, for whoever colours it."""
-        if self.withheld or self.verdict.word == "unresolved":
-            return "open"
-        return "same" if self.verdict.word == "equivalent" else "differs"
+        return mark(self.verdict.word, withheld=self.withheld)
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """One path held against host networking in one rate with one arm: as Comparison, but by difference."""
+
+    measure: str
+    arm: Arm
+    path: str
+    value: float
+    """Mean over the rounds that count; nan without any."""
+    host_value: float
+    margin: float
+    """A difference within ± this does not matter; nan where it is not known."""
+    difference: Difference
+    words: str
+    withheld: bool
+
+    @property
+    def mark(self) -> Mark:
+        """What it comes to, for whoever colours it."""
+        return mark(self.difference.word, withheld=self.withheld)
+
+
+def mark(word: Word, *, withheld: bool = False) -> Mark:
+    """Say what a verdict comes to, for whoever colours it."""
+    if withheld or word == "unresolved":
+        return "open"
+    return "same" if word == "equivalent" else "differs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +168,26 @@ class Results:
     comparisons: tuple[Comparison, ...]
     controls: tuple[Comparison, ...]
     """The A/A control: host networking against itself, in every measure with every arm."""
+    contrasts: tuple[Contrast, ...]
+    """Of the rates; empty for those that were not measured."""
+    control_contrasts: tuple[Contrast, ...]
+    noises: tuple[Noise, ...]
+    """In bases/s, of every arm."""
     summaries: tuple[Summary, ...]
     headrooms: tuple[Headroom, ...]
     line_limits: tuple[LineLimit, ...]
+    """The line that was given first, where one was."""
+    expected_limits: tuple[ExpectedLimit, ...]
     gates: tuple[Gate, ...]
     conflicts: tuple[Conflict, ...]
 
     def of(self, measure: Measure, arm: Arm) -> tuple[Comparison, ...]:
         """Return the comparisons of one measure with one arm, in the order of the paths."""
         return tuple(c for c in self.comparisons if c.measure == measure.name and c.arm == arm)
+
+    def contrasts_of(self, rate: Rate, arm: Arm) -> tuple[Contrast, ...]:
+        """Return the contrasts of one rate with one arm, in the order of the paths."""
+        return tuple(c for c in self.contrasts if c.measure == rate.name and c.arm == arm)
 
     def control(self, measure: Measure, arm: Arm) -> Comparison:
         """Return the A/A control of one measure with one arm."""
@@ -162,6 +202,13 @@ def save(run: Run, results: Results, folder: File) -> None:
     part = folder / f"{RESULTS}.part"
     part.write_bytes(orjson.dumps(plain, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
     part.replace(folder / RESULTS)
+
+
+def drop_cut_line(blocks: File) -> None:
+    """Take away what a writer that was killed left of its last line, so that the next begins its own."""
+    with blocks.open("r+b") as stream:
+        whole = stream.read().rfind(b"\n") + 1
+        stream.truncate(whole)
 
 
 def load(folder: File) -> Run:

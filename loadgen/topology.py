@@ -27,6 +27,9 @@ Target = Literal[
 iptables form where the target says so. A NodePort is dialled at the client's own node."""
 TARGETS: tuple[Target, ...] = get_args(Target)
 
+PLUGINS: Mapping[Way, str] = {"bridge": "bridge", "routed": "ptp", "vxlan": "bridge", "macvlan": "macvlan"}
+"""The plugin of the CNI project that attaches pods by a way; the VXLAN device is a daemon's work, not its."""
+
 DEFAULT_PATHS = (
     "host/hostip",
     "bridge/clusterip",
@@ -74,6 +77,8 @@ class LabSettings:
     """Services in the tables besides those that are dialled."""
     shaped_bps: Mapping[str, int] = field(default_factory=dict)
     """Controls: for each path named here also PATH/shaped, whose client sends at this rate [bit/s]."""
+    cni_bin: str = ""
+    """Folder of CNI plugins that plug the pods, see PLUGINS; where empty, the lab does as they do itself."""
 
     def __post_init__(self) -> None:
         for name in (*self.paths, *self.shaped_bps):

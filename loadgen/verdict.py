@@ -28,7 +28,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, sem, t
+from scipy.stats import norm, sem, t, ttest_ind
 
 ERROR_RATE = 0.05
 """What all looks at all paths of one measure may be wrong together."""
@@ -60,6 +60,20 @@ class Verdict:
     more_rounds: int | None
     """How many more rounds would resolve it if they were like those so far. None where it is resolved, where
     fewer than two rounds count, and where it is more than MOST_ROUNDS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A difference to host networking and what may be said of it."""
+
+    word: Word
+    estimate: float
+    """Mean over the rounds; nan without rounds."""
+    low: float
+    """Lower end of its interval; infinite where nothing bounds it yet, as is `high`."""
+    high: float
+    rounds: int
+    """Rounds that count."""
 
 
 def level(look: int, looks: int, error_rate: float) -> float:
@@ -134,20 +148,78 @@ def judge(
     error_rate = ERROR_RATE / comparisons
     low, high = (float(end) for end in interval(values, level(look, looks, error_rate)))
     word = classify(low, high, delta)
+    more_rounds = None
+    if word == "unresolved" and len(values) > 1:
+        more_rounds = _more_rounds(values.mean(), values.var(ddof=1), len(values), 1, error_rate, delta)
     return Verdict(
         word=word,
         ratio=as_ratio(float(values.mean())) if len(values) else math.nan,
         low=as_ratio(low),
         high=as_ratio(high),
         rounds=len(values),
-        more_rounds=_more_rounds(values, error_rate, delta) if word == "unresolved" else None,
+        more_rounds=more_rounds,
     )
+
+
+def judge_unpaired(
+    logs: Sequence[float], host_logs: Sequence[float], *, delta: float, comparisons: int = 1
+) -> Verdict:
+    """Judge one of `comparisons` paths from values that have no rounds in common, looked at once.
+
+    Both are logarithms of values, of a path and of host networking, one a repeat; the interval is Welch's.
+    """
+    ours, theirs = np.asarray(logs, dtype=np.float64), np.asarray(host_logs, dtype=np.float64)
+    rounds = min(len(ours), len(theirs))
+    difference = float(ours.mean() - theirs.mean()) if rounds else math.nan
+    if rounds < 2:
+        return Verdict("unresolved", as_ratio(difference), 0.0, math.inf, rounds, None)
+    error_rate = ERROR_RATE / comparisons
+    variance = float(ours.var(ddof=1) + theirs.var(ddof=1))
+    low = high = difference
+    # Repeats that agree to the last digit that was written down leave Welch's degrees of freedom undefined.
+    if variance:
+        ends = ttest_ind(ours, theirs, equal_var=False).confidence_interval(1 - error_rate)
+        low, high = float(ends.low), float(ends.high)
+    word = classify(low, high, delta)
+    more_rounds = None
+    if word == "unresolved":
+        more_rounds = _more_rounds(difference, variance, rounds, 2, error_rate, delta)
+    return Verdict(word, as_ratio(difference), as_ratio(low), as_ratio(high), rounds, more_rounds)
+
+
+def judge_difference(
+    differences: Sequence[float],
+    *,
+    look: int,
+    looks: int,
+    margin: float,
+    resolution: float,
+    comparisons: int = 1,
+) -> Difference:
+    """Judge one of `comparisons` differences of a rate, as `judge` does ratios; ±margin does not matter.
+
+    `resolution` is what one count more would change of the mean. Rounds in which nothing was counted agree
+    perfectly, and say the less the fewer they are: of something of which none was seen there may be
+    log(1/p) counts, at a level of p on each side (Poisson), and no interval is narrower than that.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    significance = level(look, looks, ERROR_RATE / comparisons)
+    low, high = (float(end) for end in interval(values, significance))
+    centre = float(values.mean()) if len(values) else math.nan
+    if math.isfinite(low):
+        least = resolution * math.log(2 / significance)
+        low, high = min(low, centre - least), max(high, centre + least)
+    return Difference(_classify(low, high, (-margin, margin)), centre, low, high, len(values))
 
 
 def classify(low: float, high: float, delta: float) -> Word:
     """Name what an interval of a log-ratio says. Inside ±delta is equivalence by two one-sided tests, each at
     half of the interval's error rate; it goes before a difference too small to matter."""
-    if math.log1p(-delta) < low and high < math.log1p(delta):
+    return _classify(low, high, (math.log1p(-delta), math.log1p(delta)))
+
+
+def _classify(low: float, high: float, band: tuple[float, float]) -> Word:
+    if band[0] < low and high < band[1]:
         return "equivalent"
     if low > 0:
         return "higher"
@@ -156,29 +228,44 @@ def classify(low: float, high: float, delta: float) -> Word:
     return "unresolved"
 
 
-def _more_rounds(values: Floats, error_rate: float, delta: float) -> int | None:
-    """Return how many more rounds of the same mean and spread would resolve it; see Verdict."""
-    if len(values) < 2:
-        return None
-    mean = abs(values.mean())
+def _more_rounds(
+    mean: float, variance: float, done: int, samples: int, error_rate: float, delta: float
+) -> int | None:
+    """Return how many more rounds of the same mean and spread would resolve it; see Verdict.
+
+    `variance` is that of one round: of its log-ratio, or the sum of those of `samples` samples.
+    """
+    mean = abs(mean)
     enough = max(mean, math.log1p(delta) - mean)
     rounds = np.arange(2, MOST_ROUNDS + 1)
-    half = t.isf(error_rate / 2, rounds - 1) * values.std(ddof=1) / np.sqrt(rounds)
+    half = t.isf(error_rate / 2, samples * (rounds - 1)) * np.sqrt(variance / rounds)
     resolving = rounds[half < enough]
-    return max(1, int(resolving[0]) - len(values)) if len(resolving) else None
+    return max(1, int(resolving[0]) - done) if len(resolving) else None
 
 
-def phrase(verdict: Verdict, *, more: str, less: str, delta: float) -> str:
-    """Say a verdict in words; `more` and `less` are the words for a ratio above and below 1."""
+def phrase(verdict: Verdict, *, more: str, less: str, delta: float, unit: str = "round") -> str:
+    """Say a verdict in words; `more` and `less` are the words for a ratio above and below 1, `unit` is what
+    its rounds are."""
     if verdict.word == "equivalent":
         return f"equivalent within ±{100 * delta:g} %"
     if verdict.word == "unresolved":
         if verdict.rounds < 2:
-            return "not resolved; fewer than two rounds count"
+            return f"not resolved; fewer than two {unit}s count"
         if verdict.more_rounds is None:
-            return f"not resolved; {MOST_ROUNDS:,} more rounds would not do"
-        rounds = "round" if verdict.more_rounds == 1 else "rounds"
-        return f"not resolved; about {verdict.more_rounds:,} more {rounds} would"
+            return f"not resolved; {MOST_ROUNDS:,} more {unit}s would not do"
+        plural = "" if verdict.more_rounds == 1 else "s"
+        return f"not resolved; about {verdict.more_rounds:,} more {unit}{plural} would"
     ends = sorted(100 * abs(ratio - 1) for ratio in (verdict.low, verdict.high))
     word = more if verdict.word == "higher" else less
     return f"{word} by {100 * abs(verdict.ratio - 1):.1f} % [{ends[0]:.1f}, {ends[1]:.1f}]"
+
+
+def phrase_difference(difference: Difference, *, more: str, less: str, unit: str, margin: float) -> str:
+    """Say a difference in words; for `more` and `less` see `phrase`."""
+    if difference.word == "equivalent":
+        return f"equivalent within ±{margin:.2g} {unit}"
+    if difference.word == "unresolved":
+        return "not resolved" if difference.rounds > 1 else "not resolved; fewer than two rounds count"
+    ends = sorted(abs(end) for end in (difference.low, difference.high))
+    word = more if difference.word == "higher" else less
+    return f"{word} by {abs(difference.estimate):.2g} {unit} [{ends[0]:.2g}, {ends[1]:.2g}]"

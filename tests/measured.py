@@ -80,6 +80,9 @@ def an_observation(block: Block, speed: float = 1.0, *, started_s: float = 1_700
         busiest_client=0.2,
         server_cpu_s=4.0 / speed,
         server_bases=tally.bases,
+        softirq_s=0.2 / speed,
+        segments=bases // 50,
+        retransmits=0,
     )
 
 

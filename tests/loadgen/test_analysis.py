@@ -7,7 +7,7 @@ import pytest
 from measured import BASES_PER_S, CONTROL, a_run, a_setup
 
 from loadgen.analysis import analyse, clean_window, is_resolved
-from loadgen.measure import BASES, CLIENT_CPU, MEASURES, P50
+from loadgen.measure import BASES, CLIENT_CPU, MEASURES, P50, RATES, RETRANSMITS, SOFTIRQ
 from loadgen.observation import Observation
 from loadgen.results import Run
 
@@ -153,3 +153,38 @@ def test_a_run_without_blocks_has_no_verdicts_and_says_so() -> None:
     run = replace(a_run({"a": 1.0}), observations=())
     (row,) = analyse(run).of(BASES, "model")
     assert row.words == "not resolved; fewer than two rounds count"
+
+
+def test_segments_sent_again_are_compared_by_their_share_also_where_host_has_none() -> None:
+    run = changed(a_run({"a": 1.0, "b": 1.0}, noise=0.0), path="a", segments=1_000, retransmits=50)
+    lossy, clean = analyse(run).contrasts_of(RETRANSMITS, "null")
+    assert (lossy.path, lossy.value, lossy.host_value) == ("a", 5.0, 0.0)
+    assert (lossy.difference.word, lossy.mark) == ("higher", "differs")
+    assert lossy.words.startswith("more by 5 % [")
+    assert (clean.difference.estimate, clean.difference.word) == (0.0, "equivalent")
+
+
+def test_softirq_seconds_that_do_not_matter_are_a_share_of_host_networkings_cpu() -> None:
+    run = a_run({"a": 1.0}, noise=0.0)
+    (row,) = analyse(run).contrasts_of(SOFTIRQ, "null")
+    host = run.observations[0]
+    blocks = [o for o in run.observations if o.arm == "null" and o.path == host.path]
+    cpu_s = sum(o.client_cpu_s + (o.server_cpu_s or 0.0) for o in blocks)
+    assert row.margin == pytest.approx(0.01 * cpu_s * 1e6 / sum(o.total.bases for o in blocks))
+    assert row.value == pytest.approx(row.host_value)
+
+
+def test_host_networking_that_loses_more_than_itself_forbids_that_comparison_alone() -> None:
+    results = analyse(changed(a_run({"a": 1.0}), path=CONTROL.name, segments=1_000, retransmits=50))
+    assert [row.withheld for row in results.contrasts_of(RETRANSMITS, "model")] == [True]
+    assert [row.withheld for row in results.contrasts_of(SOFTIRQ, "model")] == [False]
+    failed = [gate.name for gate in results.gates if not gate.held]
+    assert "A/A control, null arm: TCP segments sent again" in failed
+
+
+def test_what_the_kernel_was_not_asked_for_is_not_compared() -> None:
+    run = a_run({"a": 1.0})
+    silent = tuple(replace(o, softirq_s=None, segments=None, retransmits=None) for o in run.observations)
+    results = analyse(replace(run, observations=silent))
+    assert (results.contrasts, results.control_contrasts) == ((), ())
+    assert [results.contrasts_of(rate, "model") for rate in RATES] == [(), ()]

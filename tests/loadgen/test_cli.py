@@ -1,5 +1,6 @@
 """`fiveways bench` and `fiveways report` as people type them: what they print, and their exit status."""
 
+import csv
 import json
 import re
 import signal
@@ -12,10 +13,13 @@ from pathlib import Path
 import pytest
 from measured import a_run
 from sandboxed import require_sandbox
+from typer import Typer
+from typer.testing import CliRunner, Result
 from wire_server import WireServer, serving
 
 from loadgen.analysis import analyse
-from loadgen.observation import append_observation
+from loadgen.cli import report
+from loadgen.observation import append_observation, read_observations
 from loadgen.results import BLOCKS, Run, load, save
 
 PATIENCE_S = 240.0
@@ -30,6 +34,13 @@ def fiveways(*words: str | Path, cwd: Path) -> "subprocess.CompletedProcess[str]
     return subprocess.run(
         [FIVEWAYS, *map(str, words)], capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=cwd
     )
+
+
+def reported(*words: str | Path) -> Result:
+    """What `fiveways report` says, in this process."""
+    app = Typer()
+    app.command()(report)
+    return CliRunner().invoke(app, list(map(str, words)))
 
 
 def a_folder(place: Path, name: str, run: Run) -> Path:
@@ -64,8 +75,13 @@ def test_urls_are_measured_and_the_table_and_the_page_are_printed(
     assert (tmp_path / page).samefile(folder / "report.html")
     assert {file.name for file in folder.iterdir()} == {
         *("report.html", "results.json", "blocks.jsonl", "plan.json", "locust.log"),
-        *("verdicts.csv", "paths.csv", "headroom.csv", "gates.csv", "facts.csv", "blocks.csv"),
+        *("verdicts.csv", "differences.csv", "noise.csv", "paths.csv", "headroom.csv", "line_limits.csv"),
+        *("expected_limits.csv", "gates.csv", "facts.csv", "settings.csv", "addresses.csv", "absent.csv"),
+        "blocks.csv",
     }
+    blocks = list(read_observations(folder / BLOCKS))
+    assert all(block.retransmits is not None and block.segments for block in blocks)
+    assert all(block.softirq_s is not None and block.softirq_s >= 0 for block in blocks)
 
 
 def test_ctrl_c_keeps_what_was_measured(two_paths: tuple[str, ...], tmp_path: Path) -> None:
@@ -206,6 +222,77 @@ def test_several_runs_become_one_page(tmp_path: Path) -> None:
     page = (tmp_path / "both" / "report.html").read_text()
     assert "Lab monday" in page
     assert "Lab tuesday" in page
+    with (tmp_path / "both" / "together.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["measure"] == "bases_per_s"]
+    assert [(row["run"], row["arm"], row["path"]) for row in rows] == [
+        (name, arm, "vxlan/podip") for name in ("monday", "tuesday") for arm in ("model", "null")
+    ]
+
+
+def test_several_runs_of_one_name_are_one_json_document_that_tells_them_apart(tmp_path: Path) -> None:
+    folders = []
+    for seed, place in enumerate(("east", "west")):
+        (tmp_path / place).mkdir()
+        folders.append(a_folder(tmp_path / place, "monday", a_run({"svc": 0.9}, rounds=3, seed=seed)))
+    ended = reported(*folders, folders[0], "--json", "--out", tmp_path)
+    assert ended.exit_code == 0, ended.stderr
+    plain = json.loads(ended.stdout)
+    assert list(plain["runs"]) == ["east/monday", "west/monday"]
+    assert plain["together"]["groups"] == [["east/monday", "west/monday"]]
+    assert (tmp_path / "together.json").read_text() == ended.stdout.removesuffix("\n")
+
+
+OTHERS = """\
+system,path,repeat,value,order
+cilium,direct,1,9.41,1
+cilium,service,1,8.47,2
+cilium,direct,2,9.43,3
+cilium,service,2,8.49,4
+cilium,direct,3,9.42,5
+cilium,service,3,8.48,6
+"""
+
+
+def test_what_others_measured_is_read_again(tmp_path: Path) -> None:
+    (tmp_path / "itnext.csv").write_text(OTHERS)
+    ended = reported("--import", tmp_path / "itnext.csv", "--baseline", "direct", "--out", tmp_path)
+    assert ended.exit_code == 0, ended.stderr
+    assert "lower by 10.0 %" in ended.stdout
+    assert "Of 1 comparisons 1 has a 95% interval without 1" in ended.stdout
+    assert ended.stdout.splitlines()[-1] == str(tmp_path / "itnext" / "report.html")
+    assert {file.name for file in (tmp_path / "itnext").iterdir()} == {
+        "report.html",
+        "reanalysis.json",
+        "verdicts.csv",
+        "gates.csv",
+    }
+    page = (tmp_path / "itnext" / "report.html").read_text()
+    assert "lower by 10.0" in page
+    assert page.count("<svg") == 2
+    assert "<script" not in page
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ([], "name folders of results, or a CSV with --import"),
+        (["monday", "--import", "itnext.csv"], "and not both"),
+        (["--import", "none.csv"], "none.csv cannot be read"),
+        (
+            ["--import", "itnext.csv", "--baseline", "host"],
+            "no path is called host; there are direct, service",
+        ),
+        (["nowhere"], "holds no results"),
+    ],
+)
+def test_a_report_of_nothing_is_used_wrongly(
+    words: Sequence[str], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "itnext.csv").write_text(OTHERS)
+    monkeypatch.chdir(tmp_path)
+    ended = reported(*words)
+    assert ended.exit_code == 2
+    assert complaint in re.sub(r"[│\s]+", " ", ended.stderr)
 
 
 def test_options_are_shown_without_torch_or_scipy_being_imported() -> None:

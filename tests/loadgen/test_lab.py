@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -8,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import missing
 from sandboxed import PATIENCE_S, TRAFFIC, in_sandbox, require_sandbox, run_as_nobody, run_in_sandbox
 
 from loadgen.keeper import mount_namespace
 from loadgen.paths import Path as LabPath
-from loadgen.topology import DEFAULT_PATHS, PORT, SHAPED, WAYS, absences, path_names, split_name
+from loadgen.topology import DEFAULT_PATHS, PLUGINS, PORT, SHAPED, WAYS, absences, path_names, split_name
 
 SENT_BYTES = 600_000
 MTU, VXLAN_MTU = 1400, 1350
 OTHER_SERVICES = 50
 RATE_BPS = 20_000_000
+CNI_BIN = Path("/usr/lib/cni")
+"""Where Debian's containernetworking-plugins are."""
 SHAPED_BPS = {"host/hostip": RATE_BPS, "vxlan/clusterip": RATE_BPS}
 SETTINGS = {
     "paths": path_names(),
@@ -154,6 +158,104 @@ def test_a_shaped_client_is_held_back(traffic: dict[str, Any]) -> None:
 
 def test_what_is_no_path_is_listed_with_the_reason(traffic: dict[str, Any]) -> None:
     assert [absence["name"] for absence in traffic["absent"]] == [absence.name for absence in absences()]
+
+
+@pytest.fixture(scope="module")
+def plugged() -> dict[str, Any]:
+    """What was seen when the CNI project's own plugins plugged the pods."""
+    if not all((CNI_BIN / plugin).exists() for plugin in (*PLUGINS.values(), "host-local")):
+        missing(f"the CNI plugins in {CNI_BIN}")
+    settings = {**SETTINGS, "cni_bin": str(CNI_BIN)}
+    done = run_in_sandbox(sys.executable, TRAFFIC, json.dumps(settings))
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def test_pods_plugged_by_the_cni_projects_plugins_are_where_ours_are(
+    plugged: dict[str, Any], traffic: dict[str, Any]
+) -> None:
+    assert {name: (seen["received"], seen["peer"]) for name, seen in plugged["seen"].items()} == {
+        name: (SENT_BYTES, CLIENTS[name]) for name in PATHS
+    }
+    ours, theirs = (
+        {(f["path"], f["name"]): f["value"] for f in seen["facts"] if f["path"]}
+        for seen in (traffic, plugged)
+    )
+    assert theirs == ours
+
+
+def test_the_plugins_that_plugged_are_told_as_facts(plugged: dict[str, Any]) -> None:
+    facts = {fact["name"]: fact["value"] for fact in plugged["facts"] if fact["path"] is None}
+    names = ("bridge", "host-local", "macvlan", "ptp")
+    assert sorted(facts) == [f"CNI plugin {name}" for name in names]
+    assert all(re.fullmatch(r".+; SHA-256 [0-9a-f]{16}", value) for value in facts.values())
+
+
+REFUSING = """\
+#!/bin/sh
+if [ "$CNI_COMMAND" = VERSION ]; then
+  echo '{"cniVersion": "1.0.0", "supportedVersions": ["1.0.0"]}'
+else
+  cat > "$(dirname "$0")/asked-$CNI_COMMAND-$CNI_IFNAME"
+  echo '{"code": 11, "msg": "no room", "details": "try later"}'
+  exit 1
+fi
+"""
+ANCIENT = """\
+#!/bin/sh
+echo '{"cniVersion": "0.2.0", "supportedVersions": ["0.1.0", "0.2.0"]}'
+"""
+TRY = """
+import sys
+from loadgen.errors import LabError
+from loadgen.lab import Lab
+from loadgen.topology import LabSettings
+try:
+    with Lab(LabSettings(paths=("routed/podip",), cni_bin=sys.argv[1])):
+        print("built")
+except LabError as error:
+    print(error)
+"""
+
+
+def with_plugins(folder: Path, script: str, *names: str) -> str:
+    """What a lab says whose plugins of these names are all this script."""
+    for name in names:
+        (folder / name).write_text(script)
+        (folder / name).chmod(0o755)
+    done = run_in_sandbox(sys.executable, "-c", TRY, folder)
+    return done.stdout.strip() or done.stderr
+
+
+def test_what_a_plugin_refuses_is_told_in_its_words(tmp_path: Path) -> None:
+    said = with_plugins(tmp_path, REFUSING, "ptp", "host-local")
+    assert said == f"the CNI plugin {tmp_path}/ptp does not do it: no room try later"
+    asked = json.loads((tmp_path / "asked-ADD-eth0").read_text())
+    assert (asked["cniVersion"], asked["type"], asked["mtu"]) == ("1.0.0", "ptp", 1500)
+    ipam = asked["ipam"]
+    assert ipam["ranges"] == [
+        [{"subnet": "10.244.32.0/24", "rangeStart": "10.244.32.10", "gateway": "10.244.32.1"}]
+    ]
+    assert not Path(ipam["dataDir"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "names", "said"),
+    [
+        (
+            ANCIENT,
+            ("ptp", "host-local"),
+            "knows the specification in 0.1.0, 0.2.0, and must know it in one of",
+        ),
+        ("#!/bin/sh\necho yes\n", ("ptp", "host-local"), "does not do it: it answers with no JSON"),
+        ("#!/bin/sh\n", ("bridge",), "has no CNI plugin ptp, host-local; it has bridge. On Debian"),
+        ("not a program", ("ptp", "host-local"), "ptp cannot be run: Exec format error"),
+    ],
+)
+def test_plugins_that_cannot_plug_are_one_error(
+    script: str, names: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    assert said in with_plugins(tmp_path, script, *names)
 
 
 def test_an_ordinary_user_can_have_the_default_lab() -> None:

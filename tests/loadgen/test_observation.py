@@ -61,8 +61,17 @@ def test_observations_survive_their_file(tmp_path: File) -> None:
     pieces = (Window(tally(4), 400.0, 3600.0), Window(tally(6), 650.0, 5850.0))
     void = replace(GOOD, windows=pieces, server_bases=None, server_cpu_s=None, voids=("no reason",))
     append_observation(GOOD, file)
-    append_observation(void, file)
-    assert list(read_observations(file)) == [GOOD, void]
+    counted = replace(GOOD, softirq_s=0.25, segments=4000, retransmits=2)
+    for observation in (void, counted):
+        append_observation(observation, file)
+    assert list(read_observations(file)) == [GOOD, void, counted]
+
+
+def test_observations_of_a_time_when_the_kernel_was_not_asked_are_read(tmp_path: File) -> None:
+    file = tmp_path / "blocks.jsonl"
+    line = {name: value for name, value in orjson.loads(GOOD.to_json()).items() if name != "softirq_s"}
+    file.write_bytes(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+    assert list(read_observations(file)) == [GOOD]
 
 
 def test_a_line_says_the_results_to_readers_that_do_not_compute_them() -> None:

@@ -13,7 +13,7 @@ from loadgen.analysis import analyse
 from loadgen.results import Results, Run
 
 PICTURES: dict[str, Callable[[Run, Results], str]] = {
-    "forest": lambda run, results: plots.forest(run, results, "model"),
+    "forest": lambda run, results: plots.forest_of_arm(run, results, "model"),
     "over_time": lambda run, _: plots.over_time(run, "null"),
     "latencies": lambda run, _: plots.latencies(run, "model"),
     "stages": lambda _, results: plots.stages(results, "model"),
@@ -54,4 +54,4 @@ def test_without_data_there_is_no_picture(name: str, run: Run) -> None:
 
 
 def test_names_of_paths_are_text_that_can_be_read(run: Run) -> None:
-    assert ">vxlan/podip<" in plots.forest(run, analyse(run), "model")
+    assert ">vxlan/podip<" in plots.forest_of_arm(run, analyse(run), "model")

@@ -15,8 +15,11 @@ from rich.console import Console
 
 from loadgen.analysis import analyse
 from loadgen.gates import Gate
-from loadgen.report import format_factor, format_number, render, summarise, verdict_table, write_report
+from loadgen.measure import P50, RETRANSMITS
+from loadgen.page import format_beside, format_factor, format_number
+from loadgen.report import other_differences, render, summarise, verdict_table, write_report
 from loadgen.results import Run
+from loadgen.tables import settings
 
 VOID_ELEMENTS = {"meta", "br", "use", "path"}
 
@@ -92,11 +95,38 @@ def test_every_part_of_the_report_is_there(page: Page) -> None:
         "CPU per megabase, null arm",
         "Ceilings",
         "headroom = samples/s of the null arm ÷ samples/s of the model arm",
+        "limit of n GPUs = min(n × ceiling, line limit)",
+        "Kernel softirq CPU",
+        "TCP segments sent again",
         "n/a by construction",
         "plan.seed",
     ):
         assert part in page.text
     assert page.elements.count("svg") == 11
+
+
+def test_it_says_how_much_noise_there_was_and_what_that_lets_it_find(page: Page, run: Run) -> None:
+    model, _ = analyse(run).noises
+    said = re.search(
+        r"Model arm: a block scatters by ([\d.]+) %.*? find a difference of ([\d.]+) %", page.text
+    )
+    assert said
+    assert float(said[1]) == pytest.approx(100 * model.block_sd, rel=0.1)
+    assert float(said[2]) == pytest.approx(100 * model.finds, rel=0.1)
+
+
+def test_every_table_says_in_which_file_it_is(page: Page, run: Run, tmp_path: Path) -> None:
+    write_report(run, analyse(run), tmp_path)
+    named = set(re.findall(r"\w+\.csv", page.text))
+    # The blocks are in pictures, and the noise in sentences.
+    assert {file.name for file in tmp_path.glob("*.csv")} - named == {"blocks.csv", "noise.csv"}
+    assert named <= {file.name for file in tmp_path.glob("*.csv")}
+
+
+def test_what_else_differs_is_told_in_lines_for_a_terminal(run: Run) -> None:
+    lines = list(other_differences(analyse(run), "model"))
+    assert any(line.startswith("vxlan/podip: Median latency slower by") for line in lines)
+    assert not any("Bases per second" in line for line in lines)
 
 
 def test_failed_gates_are_told_at_the_top_and_their_text_is_escaped(page: Page) -> None:
@@ -115,7 +145,8 @@ def test_a_lab_is_called_a_lab(page: Page) -> None:
 
 def test_several_runs_share_a_page_and_it_says_what_may_be_compared(run: Run) -> None:
     page = Page(render({"monday": run, "tuesday": a_run({"vxlan/podip": 0.9}, seed=2)}))
-    assert "Bases per second may not" in page.text
+    assert "may be held side by side" in page.text
+    assert "Nothing is pooled" in page.text
     assert page.text.index("All runs") < page.text.index("Lab monday") < page.text.index("Lab tuesday")
     assert page.unclosed == []
     assert len(re.findall("Lab tuesday", page.text)) == 1
@@ -132,6 +163,10 @@ def test_a_run_without_blocks_has_a_page_too(run: Run) -> None:
     [
         ({"a": 0.9, "b": 1.1}, "Of 2 paths, 1 is faster (b); 1 is slower (a)."),
         ({"a": 1.0}, "Of 1 path, 1 is equivalent to host networking (a)."),
+        (
+            {"a": 0.9995, "b": 1.02, "c": 1.0},
+            "Of 3 paths, 2 are equivalent to host networking (a, c); 1 is faster (b).",
+        ),
         ({"a": 1.0, CONTROL.name: 1.2}, "Host networking differed from itself, so that no verdict is given."),
     ],
 )
@@ -144,12 +179,23 @@ def test_tables_for_spreadsheets_have_a_line_for_each_row(run: Run, tmp_path: Pa
     assert write_report(run, results, tmp_path) == tmp_path / "report.html"
     tables = {file.stem: list(csv.DictReader(file.open(encoding="utf-8"))) for file in tmp_path.glob("*.csv")}
     assert {name: len(rows) for name, rows in tables.items()} == {
+        "absent": 1,
+        "addresses": 4,
         "blocks": 64,
+        "differences": 12,
+        "expected_limits": 48,
         "facts": 3,
         "gates": len(results.gates),
         "headroom": 4,
+        "line_limits": 4,
+        "noise": 2,
         "paths": 8,
+        "settings": len(tuple(settings(run))),
         "verdicts": 30,
+    }
+    assert {row["measure"] for row in tables["differences"]} == {
+        "softirq_s_per_megabase",
+        "retransmits_percent",
     }
     first = tables["verdicts"][0]
     assert (first["measure"], first["arm"], first["path"]) == ("bases_per_s", "model", "vxlan/podip")
@@ -166,7 +212,16 @@ def test_the_table_for_a_terminal_has_every_verdict_on_one_line(run: Run) -> Non
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(None, "–"), (float("nan"), "–"), (1234567.8, "1,234,568"), (0.012345, "0.0123")]
+    ("value", "text"),
+    [
+        (None, "–"),
+        (float("nan"), "–"),
+        (1234567.8, "1,234,568"),
+        (0.012345, "0.0123"),
+        (9.4, "9.40"),
+        (99.96, "100"),
+        (0.0, "0"),
+    ],
 )
 def test_numbers_are_written_for_people(value: float | None, text: str) -> None:
     assert format_number(value) == text
@@ -174,6 +229,15 @@ def test_numbers_are_written_for_people(value: float | None, text: str) -> None:
 
 def test_a_factor_that_nothing_bounds_is_infinite() -> None:
     assert (format_factor(float("inf")), format_factor(49.96)) == ("∞", "50×")
+
+
+def test_ratios_and_differences_stand_beside_their_intervals(run: Run) -> None:
+    results = analyse(run)
+    ratio = results.of(P50, "model")[0]
+    low, high = ratio.verdict.low, ratio.verdict.high
+    assert format_beside(ratio) == f"{ratio.verdict.ratio:.3f}× [{low:.3f}, {high:.3f}]"
+    none_lost = results.contrasts_of(RETRANSMITS, "model")[0]
+    assert re.fullmatch(r"\+0 \[−0\.\d+, \+0\.\d+\]", format_beside(none_lost))
 
 
 @pytest.mark.parametrize("width", [1280, 400])
@@ -193,3 +257,8 @@ def test_nothing_is_wider_than_the_screen(width: int, run: Run, tmp_path: Path, 
     match = re.search(r"<title>(\d+) of (\d+)</title>", said)
     assert match
     assert int(match[1]) <= int(match[2])
+
+
+def test_where_no_path_is_resolved_it_is_said_once() -> None:
+    results = analyse(a_run({"a": 1.0, "b": 1.0}, noise=0.1))
+    assert summarise(results.comparisons, "model") == "None of the 2 paths is resolved."

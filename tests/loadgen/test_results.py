@@ -10,7 +10,7 @@ from measured import a_run
 from loadgen.analysis import analyse
 from loadgen.errors import ResultsError
 from loadgen.observation import append_observation
-from loadgen.results import BLOCKS, RESULTS, Run, load, save
+from loadgen.results import BLOCKS, RESULTS, Run, drop_cut_line, load, save
 
 
 @pytest.fixture
@@ -22,6 +22,21 @@ def test_a_run_is_read_as_it_was_saved(run: Run, tmp_path: Path) -> None:
     save(run, analyse(run), tmp_path)
     for observation in run.observations:
         append_observation(observation, tmp_path / BLOCKS)
+    assert load(tmp_path) == run
+
+
+@pytest.mark.parametrize("cut", [b"", b"{", b'{"round": 3, "posi'])
+def test_a_run_that_was_killed_in_the_middle_of_a_line_goes_on_after_the_last_whole_one(
+    cut: bytes, run: Run, tmp_path: Path
+) -> None:
+    save(run, analyse(run), tmp_path)
+    *earlier, last = run.observations
+    for observation in earlier:
+        append_observation(observation, tmp_path / BLOCKS)
+    with (tmp_path / BLOCKS).open("ab") as stream:
+        stream.write(cut)
+    drop_cut_line(tmp_path / BLOCKS)
+    append_observation(last, tmp_path / BLOCKS)
     assert load(tmp_path) == run
 
 
