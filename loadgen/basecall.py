@@ -123,6 +123,13 @@ def add_arguments(parser: LocustArgumentParser) -> None:
         help="Keep each user's connection, or open a new one for every request",
     )
     parser.add_argument(
+        "--attach",
+        default="",
+        metavar="LABEL",
+        include_in_web_ui=False,
+        help="How this worker is attached to the network, such as host or pod: it dials paths of that label",
+    )
+    parser.add_argument(
         "--plan",
         metavar="FILE",
         include_in_web_ui=False,
@@ -171,7 +178,8 @@ def _plan(options: Namespace) -> Plan | None:
     plan = read_plan(File(options.plan))
     # Where the options are those of the plan, every worker is sent them with the order to spawn.
     options.plan_reads = asdict(plan.reads)
-    options.num_users = options.spawn_rate = plan.most_users
+    # Workers of one label have nothing to do in blocks of another.
+    options.num_users = options.spawn_rate = plan.most_users * len({path.attach for path in plan.paths})
     return plan
 
 

@@ -52,7 +52,7 @@ def bench_lab(
 
     `shapes` are typed as PATH=MBIT/S; for the others see topology.LabSettings.
     """
-    with _complaints(misuse=LabError):
+    with complaints(misuse=LabError):
         settings = LabSettings(
             paths=tuple(dict.fromkeys((LAB_BASELINE, *(paths or DEFAULT_PATHS)))),
             mtu=mtu,
@@ -60,9 +60,9 @@ def bench_lab(
             other_services=other_services,
             shaped_bps=dict(map(_parse_shape, shapes)),
         )
-    with _complaints(), Lab(settings) as lab:
+    with complaints(), Lab(settings) as lab:
         setup = method.setup("lab", lab.paths, LAB_BASELINE, asdict(settings))
-        _bench_in(lab, Run(setup, setup.plan.rounds, absent=lab.absent), _new_folder(out), as_json=as_json)
+        _bench_in(lab, Run(setup, setup.plan.rounds, absent=lab.absent), new_folder(out), as_json=as_json)
 
 
 def _parse_shape(typed: str) -> tuple[str, int]:
@@ -76,8 +76,8 @@ def _parse_shape(typed: str) -> tuple[str, int]:
 
 def resume_lab(folder: File, *, as_json: bool) -> None:
     """Go on with the run in `folder`, in a lab like the one it was begun in. Call it in the sandbox."""
-    with _complaints():
-        run = _load("lab", folder)
+    with complaints():
+        run = load_run("lab", folder)
         options = run.setup.options
         with Lab(LabSettings(**{**options, "paths": tuple(options["paths"])})) as lab:
             # The namespaces are new ones, and so are the files that stand for them.
@@ -96,12 +96,12 @@ def _bench_in(lab: Lab, run: Run, folder: File, *, as_json: bool) -> None:
         wait_until_ready(lab.paths[0], server)
         check_paths(lab.paths)
         facts = (*machine_facts(), *program_facts(), *service_facts(lab.paths[0]), *lab.facts())
-        _conduct(Experiment(replace(run, facts=facts), folder, server), as_json=as_json)
+        conduct(Experiment(replace(run, facts=facts), folder, server), as_json=as_json)
 
 
 def bench_urls(method: Method, typed: Sequence[str], baseline: str, out: File, *, as_json: bool) -> None:
     """Measure paths that people typed as NAME=URL."""
-    with _complaints():
+    with complaints():
         paths = parse_paths(typed)
         if len(paths) < 2:
             raise PathError("name at least two paths: --path host=http://... --path svc=http://...")
@@ -109,23 +109,23 @@ def bench_urls(method: Method, typed: Sequence[str], baseline: str, out: File, *
         baseline = baseline or ("host" if "host" in names else names[0])
         setup = method.setup("urls", paths, baseline, {})
         check_paths(paths)
-        _bench_at(Run(setup, setup.plan.rounds), _new_folder(out), as_json=as_json)
+        _bench_at(Run(setup, setup.plan.rounds), new_folder(out), as_json=as_json)
 
 
 def resume_urls(folder: File, *, as_json: bool) -> None:
     """Go on with the run in `folder`, over the same URLs."""
-    with _complaints():
-        run = _load("urls", folder)
+    with complaints():
+        run = load_run("urls", folder)
         check_paths(run.setup.plan.paths)
         _bench_at(run, folder, as_json=as_json)
 
 
 def _bench_at(run: Run, folder: File, *, as_json: bool) -> None:
     facts = (*machine_facts(), *program_facts(), *service_facts(run.setup.plan.paths[0]))
-    _conduct(Experiment(replace(run, facts=facts), folder), as_json=as_json)
+    conduct(Experiment(replace(run, facts=facts), folder), as_json=as_json)
 
 
-def _conduct(experiment: Experiment, *, as_json: bool) -> None:
+def conduct(experiment: Experiment, *, as_json: bool) -> None:
     """Warm up, measure, and report, also what was measured before a failure or Ctrl-C."""
     status = 0
     # Whoever stops this with SIGTERM wants what was measured, too.
@@ -154,7 +154,7 @@ def _conduct(experiment: Experiment, *, as_json: bool) -> None:
 
 def report(folders: Sequence[File], out: File, *, as_json: bool) -> None:
     """Compute the results in `folders` again; the page of one goes to its folder, that of many to `out`."""
-    with _complaints():
+    with complaints():
         runs = {folder: load(folder) for folder in folders}
         for folder, run in runs.items():
             results = analyse(run)
@@ -206,7 +206,7 @@ def _progress() -> Iterator[Callable[[Run], None]]:
 
 
 @contextmanager
-def _complaints(misuse: type[Exception] = PathError) -> Iterator[None]:
+def complaints(misuse: type[Exception] = PathError) -> Iterator[None]:
     """Turn what is wrong into a message on stderr and an exit status: 2 for what was typed, which is `misuse`
     and whatever can be nothing else, and 1 for all else."""
     try:
@@ -219,7 +219,7 @@ def _complaints(misuse: type[Exception] = PathError) -> Iterator[None]:
         raise typer.Exit(FAILED) from error
 
 
-def _load(kind: Kind, folder: File) -> Run:
+def load_run(kind: Kind, folder: File) -> Run:
     """Read the run to go on with. Raises ResultsError."""
     run = load(folder)
     if run.setup.kind != kind:
@@ -227,7 +227,7 @@ def _load(kind: Kind, folder: File) -> Run:
     return run
 
 
-def _new_folder(out: File) -> File:
+def new_folder(out: File) -> File:
     """Make a folder in `out`, named after the time."""
     folder = out / time.strftime("%Y%m%d-%H%M%S")
     folder.mkdir(parents=True)

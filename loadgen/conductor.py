@@ -42,14 +42,14 @@ def share_users(users: int, crews: Mapping[str, int]) -> dict[str, int]:
 
 
 class Conductor:
-    """Plays the blocks of a plan. `crews` says how many users each process has, by the id that `send` takes
-    with an order for that process; what comes back is given to `on_played`."""
+    """Plays the blocks of a plan. `crews` says how many users each process has that may dial a path, by the
+    id that `send` takes with an order for that process; what comes back is given to `on_played`."""
 
     def __init__(
         self,
         plan: Plan,
         *,
-        crews: Callable[[], Mapping[str, int]],
+        crews: Callable[[Path], Mapping[str, int]],
         send: Callable[[str, dict[str, Any]], None],
         own_cpu_counts: bool,
     ) -> None:
@@ -67,7 +67,7 @@ class Conductor:
         """Play one block. Whatever goes wrong becomes a void observation."""
         plan, reasons = self._plan, list[str]()
         before = _counters(block.path, reasons, patience_s=plan.block_s)
-        shares = share_users(plan.users[block.arm], self._crews()) if before else {}
+        shares = share_users(plan.users[block.arm], self._crews(block.path)) if before else {}
         users = sum(shares.values())
         if before and users < plan.users[block.arm]:
             reasons.append(f"only {users} of {plan.users[block.arm]} users were there")

@@ -28,6 +28,8 @@ DRAIN_S = 10.0
 
 PLAY, PLAYED = "fiveways_play", "fiveways_played"
 """Messages: a block to play, and what came of it."""
+ATTACHED = "fiveways_attached"
+"""Message: how a worker is attached, as it was labelled."""
 DRAIN, DRAINED = "fiveways_drain", "fiveways_drained"
 """Messages: end what is running, and the last counts when it has ended."""
 TALLY = "fiveways_tally"
@@ -48,6 +50,8 @@ class Foreman:
     """Directs a crew as locust and a conductor say, and reports what it counts."""
 
     def __init__(self, environment: Environment, runner: Runner, crew: Crew) -> None:
+        # Options are the master's once a run begins.
+        self._attach = environment.parsed_options.attach
         self._environment = environment
         self._runner = runner
         self._crew = crew
@@ -82,6 +86,8 @@ class Foreman:
                 self._crew.bodies, self._source = shuffled(bodies, source.seed), source
 
     def _on_test_start(self, **_: object) -> None:
+        if isinstance(self._runner, WorkerRunner):
+            self._runner.send_message(ATTACHED, self._attach)
         try:
             self.load()
         except (ReadsError, ValueError) as error:

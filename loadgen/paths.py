@@ -33,6 +33,8 @@ class Path:
     """`http://10.96.0.10:8000`: where the service is, without the endpoint."""
     netns: str | None = None
     """A file that stands for the network namespace to dial from; None: from where one is."""
+    attach: str = ""
+    """Which workers dial it, by the label they were started with (`--attach pod`); all where empty."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

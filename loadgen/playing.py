@@ -5,6 +5,8 @@ A run that is stopped ends at once: the block that was being played leaves no ob
 
 import logging
 import signal
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path as File
 
 import gevent
@@ -15,22 +17,27 @@ from locust.runners import LocalRunner, MasterRunner
 
 from loadgen.conductor import Conductor
 from loadgen.crew import Played
-from loadgen.foreman import PLAY, PLAYED
+from loadgen.foreman import ATTACHED, PLAY, PLAYED
 from loadgen.observation import Observation, append_observation
+from loadgen.paths import Path
 from loadgen.plan import Plan
 
 logger = logging.getLogger(__name__)
 
 LOCAL = "local"
 """What locust calls the node of a runner without workers."""
+CREWS_COME_S = 60.0
+"""How long workers may take to load their reads; blocks that lack users are void."""
+LOOK_AGAIN_S = 0.1
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
 
 def play_plan(environment: Environment, runner: LocalRunner | MasterRunner, plan: Plan, file: File) -> None:
     """Play `plan` once the users are there, append its observations to `file`, and then stop locust."""
+    attached: dict[str, str] = {}
     conductor = Conductor(
         plan,
-        crews=lambda: _crews(runner),
+        crews=lambda path: _crews(runner, path, attached),
         send=lambda crew, order: runner.send_message(PLAY, order, client_id=crew),
         own_cpu_counts=isinstance(runner, MasterRunner),
     )
@@ -38,11 +45,15 @@ def play_plan(environment: Environment, runner: LocalRunner | MasterRunner, plan
     def on_played(msg: Message, **_: object) -> None:
         conductor.on_played(msg.node_id, msg.data["order"], Played.from_plain(msg.data["played"]))
 
+    def on_attached(msg: Message, **_: object) -> None:
+        attached[msg.node_id] = msg.data
+
     users_are_there = Event()
     main = gevent.getcurrent()
 
     def play() -> None:
         users_are_there.wait()
+        _wait_for_crews(plan, lambda path: _crews(runner, path, attached))
         for block in plan.blocks():
             observation = conductor.observe(block)
             append_observation(observation, file)
@@ -59,6 +70,7 @@ def play_plan(environment: Environment, runner: LocalRunner | MasterRunner, plan
         gevent.kill(main, KeyboardInterrupt)
 
     runner.register_message(PLAYED, on_played)
+    runner.register_message(ATTACHED, on_attached)
     environment.events.spawning_complete.add_listener(lambda **_: users_are_there.set())
     # Requests that failed are in the observations, and do not make locust fail.
     environment.process_exit_code = 0
@@ -68,9 +80,21 @@ def play_plan(environment: Environment, runner: LocalRunner | MasterRunner, plan
     environment.events.quitting.add_listener(lambda **_: playing.kill())
 
 
-def _crews(runner: LocalRunner | MasterRunner) -> dict[str, int]:
+def _wait_for_crews(plan: Plan, crews: Callable[[Path], Mapping[str, int]]) -> None:
+    """Return once every path has its users, but after CREWS_COME_S at the latest: a master takes its workers'
+    users for spawned while they still load their reads."""
+    give_up_s = time.monotonic() + CREWS_COME_S
+    while any(sum(crews(path).values()) < plan.most_users for path in plan.paths):
+        if time.monotonic() >= give_up_s:
+            return
+        gevent.sleep(LOOK_AGAIN_S)
+
+
+def _crews(runner: LocalRunner | MasterRunner, path: Path, attached: Mapping[str, str]) -> dict[str, int]:
+    """Return the users of each process that dials `path`; `attached` has the labels of workers."""
     if isinstance(runner, MasterRunner):
-        return {worker.id: worker.user_count for worker in runner.clients.running + runner.clients.spawning}
+        workers = runner.clients.running + runner.clients.spawning
+        return {w.id: w.user_count for w in workers if path.attach in {"", attached.get(w.id)}}
     return {LOCAL: runner.user_count}
 
 

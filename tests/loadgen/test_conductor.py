@@ -40,7 +40,7 @@ class Troupe:
         self.users = [
             gevent.spawn(_work, self.crews[name]) for name, count in users.items() for _ in range(count)
         ]
-        self.conductor = Conductor(plan, crews=lambda: users, send=self.send, own_cpu_counts=False)
+        self.conductor = Conductor(plan, crews=lambda path: users, send=self.send, own_cpu_counts=False)
 
     def send(self, name: str, order: dict[str, Any]) -> None:
         gevent.spawn(self.play, name, order["order"], Assignment(**order["assignment"]))
@@ -199,7 +199,7 @@ def test_orders_can_travel_as_messages(server: WireServer) -> None:
     sent: list[dict[str, Any]] = []
     conductor = Conductor(
         replace(schedule, drain_s=0.01),
-        crews=lambda: {"one": 3},
+        crews=lambda path: {"one": 3},
         send=lambda _, order: sent.append(order),
         own_cpu_counts=False,
     )
