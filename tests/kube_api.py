@@ -5,6 +5,7 @@ followed. Beside it, a kubelet makes pods of Deployments and Jobs: what becomes 
 `on_pod`."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -74,6 +75,27 @@ class KubeApi(ThreadingHTTPServer):
         self.on_pod: Callable[[KubeApi, Plain], None] = lambda _api, _pod: None
         """What becomes of a new pod: called once, with the pod in a thread of its own."""
         self.on_delete: Callable[[Plain], None] = lambda _pod: None
+
+        self._away_until_s = 0.0
+        self._open: set[socket.socket] = set()
+
+    def refuse_connections(self, for_s: float = 1e6) -> None:
+        """Be away: end all connections, and end new ones at once."""
+        self._away_until_s = time.monotonic() + for_s
+        for connection in tuple(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        return time.monotonic() >= self._away_until_s
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
 
     @property
     def url(self) -> str:
@@ -216,6 +238,11 @@ def running(address: str = "127.0.0.1", **more: Any) -> Plain:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: KubeApi
+
+    def handle(self) -> None:
+        # A connection that is ended from here is nothing to report.
+        with suppress(ConnectionError):
+            super().handle()
 
     def _handle(self) -> None:
         target = urlsplit(self.path)

@@ -5,6 +5,7 @@ asked again for a while, and never for ever. Knows nothing of what is run.
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
@@ -65,7 +66,9 @@ class ApiServer:
             # Waiting and asking again is done here, where it can be said how long it takes.
             settings = Configuration()
             settings.retries = False
-            client = config.new_client_from_config(context=context, client_configuration=settings)
+            # The library looks for the variable once, when it is imported.
+            file = os.environ.get("KUBECONFIG")
+            client = config.new_client_from_config(file, context, client_configuration=settings)
         except (config.ConfigException, OSError) as error:
             raise ClusterError(
                 f"no cluster to talk to: {error}; name one of `kubectl config get-contexts` with --context"
