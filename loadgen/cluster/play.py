@@ -54,7 +54,7 @@ def play_on(stage: Stage, plan: Plan, folder: File, *, workers: int) -> Generato
         jobs.append(job)
         start(stage, job, workers)
     try:
-        yield from _blocks(stage.api, plan, master)
+        yield from follow_blocks(stage.api, plan, master)
     except GeneratorExit:
         _end(stage, jobs, master, folder)
         raise
@@ -92,7 +92,9 @@ def start(stage: Stage, job: Manifest, count: int) -> list[Manifest]:
     )
 
 
-def _blocks(api: ApiServer, plan: Plan, master: Manifest) -> Generator[Observation, None, None]:
+def follow_blocks(api: ApiServer, plan: Plan, master: Manifest) -> Generator[Observation, None, None]:
+    """Yield what the master's relay prints, block by block, to the end of the plan. Raises ExperimentError
+    where the master ends before."""
     blocks_a_round = len(plan.paths) * len(plan.arms)
     blocks = blocks_a_round * plan.rounds
     silence_s = plan.block_s + plan.drain_s + SILENCE_S

@@ -127,7 +127,9 @@ def test_a_run_survives_cuts_is_stopped_goes_on_and_leaves_nothing(place: Place)
     # Neither twice nor left out, wherever the log was cut.
     places = [(o.round, o.position) for o in run.observations]
     assert places == [(number // 4, number % 4) for number in range(len(places))]
-    assert {(o.users, o.voids) for o in run.observations} == {(2, ())}
+    assert {o.users for o in run.observations} == {2}
+    # A machine that is busy with other things may saturate the load generator, which is found out.
+    assert all("saturated" in reason for o in run.observations for reason in o.voids)
     facts = {(fact.name, fact.path): fact.value for fact in run.facts}
     assert facts["Kubernetes", None] == "v1.36.1"
     assert facts["MTU", f"{WAY}/podip"] == "65535 bytes"
