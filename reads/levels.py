@@ -8,12 +8,13 @@ aligned with `reads.resquiggle`; they are this project's own estimates.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reads.resquiggle import Alignment, base_means
+if TYPE_CHECKING:
+    from reads.resquiggle import Alignment
 
 LONGEST_DWELL = 120
 """Longest dwell that the table tells apart, in samples."""
@@ -69,7 +70,7 @@ class Aligned:
 
     picoamps: NDArray[np.float32]
     kmers: NDArray[np.int64]
-    alignment: Alignment
+    alignment: "Alignment"
 
 
 def fit(reads: Iterable[Aligned], former: Levels) -> Levels:
@@ -77,6 +78,9 @@ def fit(reads: Iterable[Aligned], former: Levels) -> Levels:
 
     Visits and samples over OUTLYING robust SDs off are taken for misalignments and spikes and left out.
     """
+    # It brings numba, which nobody needs who only simulates: the load generator's image goes without.
+    from reads.resquiggle import base_means  # noqa: PLC0415
+
     size = 4**former.k
     sums, squares, counts = np.zeros(size), np.zeros(size), np.zeros(size)
     dwell = np.zeros(LONGEST_DWELL)

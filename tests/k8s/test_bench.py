@@ -1,6 +1,7 @@
 """What `fiveways bench cluster` makes of every overlay: valid, no less secure, and told what to do."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,14 @@ OLDEST = "1.30"
 LABEL, NAMESPACE, NODE = "bench-0123abcd", "somewhere", "node-b"
 
 
+@cache
+def rendered(overlay: str) -> Overlay:
+    return render(find_overlay(overlay), namespace=NAMESPACE, instance=LABEL, images={})
+
+
 @pytest.fixture
 def applied(overlay: str, kubectl: str) -> Overlay:
-    return render(find_overlay(overlay), namespace=NAMESPACE, instance=LABEL, images={})
+    return rendered(overlay)
 
 
 def jobs(overlay: Overlay) -> Iterator[dict[str, Any]]:
