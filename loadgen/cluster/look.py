@@ -17,7 +17,7 @@ from loadgen.cluster.play import publish
 from loadgen.cluster.probe import Seen
 from loadgen.cluster.service_path import detect_service_path
 from loadgen.cluster.stage import Stage
-from loadgen.cluster.waiting import has_succeeded, job_labels, stop_jobs, wait_for_pods
+from loadgen.cluster.waiting import LAST_LINES, has_succeeded, job_labels, stop_jobs, wait_for_pods
 from loadgen.errors import ClusterError
 from loadgen.facts import Fact
 from loadgen.plan import Plan
@@ -81,9 +81,11 @@ def _run(stage: Stage, attach: str, end: str, hostname: str, arguments: list[str
         wait_s=stage.wait_s,
         say=stage.say,
     )
-    said = stage.api.log(job["metadata"]["namespace"], pods[0]["metadata"]["name"], LOCUST, lines=1)
+    said = stage.api.log(job["metadata"]["namespace"], pods[0]["metadata"]["name"], LOCUST, lines=LAST_LINES)
     stop_jobs(stage.api, [job], wait_s=stage.wait_s)
     try:
-        return Seen.from_json(said)
+        # Libraries may have had something to say, too.
+        (line,) = (line for line in said.splitlines() if line.startswith("{"))
+        return Seen.from_json(line)
     except (ValueError, LookupError, TypeError) as error:
         raise ClusterError(f"the probe attached by {attach} said what is no answer: {said[:300]}") from error
