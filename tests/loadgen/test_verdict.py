@@ -5,12 +5,14 @@ whose speed is autocorrelated, drifts, and is now and then taken by a neighbour 
 """
 
 import math
+import signal
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from loadgen import verdict
 from loadgen.verdict import ERROR_RATE, as_ratio, classify, interval, judge, level, phrase
 
 Floats = NDArray[np.float64]
@@ -206,3 +208,15 @@ def test_many_paths_make_every_interval_wider() -> None:
 def test_ratios_too_large_for_a_double_are_infinite() -> None:
     assert as_ratio(1e6) == math.inf
     assert as_ratio(0.0) == 1.0
+
+
+def test_levels_that_ctrl_c_broke_off_are_computed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = level(3, 17, 0.01)
+    verdict._begun.cache_clear()
+    with monkeypatch.context() as patched:
+        # In the second step of the simulation, where Ctrl-C finds it.
+        patched.setattr(verdict.np, "partition", lambda *_: signal.raise_signal(signal.SIGINT))
+        patched.setattr(verdict.np, "rint", lambda counts: counts * 0 + 5)
+        with pytest.raises(KeyboardInterrupt):
+            level(3, 17, 0.01)
+    assert level(3, 17, 0.01) == wanted

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,24 +68,23 @@ class Place:
             finally:
                 program.kill()
 
-    def wait_for_observations(self) -> None:
-        """Wait until the master's relay has said something."""
-        give_up_s = time.monotonic() + PATIENCE_S
-        while not any(
-            log.lines for (*_, container), log in list(self.api.logs.items()) if container == RELAY
-        ):
-            assert time.monotonic() < give_up_s
-            time.sleep(0.1)
+    def relayed(self) -> bool:
+        """Say whether the master's relay has said something."""
+        logs = list(self.api.logs.items())
+        return any(log.lines for (*_, container), log in logs if container == RELAY)
 
-    def wait_for_blocks(self, count: int) -> Path:
-        """Wait until so many blocks are written down, and return the folder of the run."""
-        give_up_s = time.monotonic() + PATIENCE_S
-        while True:
-            assert time.monotonic() < give_up_s
-            for blocks in self.folder.glob(f"results/*/{BLOCKS}"):
-                if blocks.read_bytes().count(b"\n") >= count:
-                    return blocks.parent
-            time.sleep(0.1)
+    def blocks(self) -> int:
+        """Count the blocks that are written down."""
+        return sum(file.read_bytes().count(b"\n") for file in self.folder.glob(f"results/*/{BLOCKS}"))
+
+
+def wait_while_running(program: "subprocess.Popen[str]", until: Callable[[], bool]) -> None:
+    """Wait until something is so, for as long as `program` runs."""
+    give_up_s = time.monotonic() + PATIENCE_S
+    while not until():
+        assert program.poll() is None, program.communicate()
+        assert time.monotonic() < give_up_s
+        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -107,15 +106,16 @@ def place(tmp_path: Path, kubectl: str, monkeypatch: pytest.MonkeyPatch) -> Iter
 def test_a_run_survives_cuts_is_stopped_goes_on_and_leaves_nothing(place: Place) -> None:
     place.api.cut_logs_after = 2
     with place.started(*PATHS) as program:
-        place.wait_for_blocks(4)
+        wait_while_running(program, lambda: place.blocks() >= 4)
         place.api.refuse_connections(for_s=1.0)
-        folder = place.wait_for_blocks(10)
+        wait_while_running(program, lambda: place.blocks() >= 10)
         program.send_signal(signal.SIGINT)
         _, said = program.communicate(timeout=PATIENCE_S)
     assert program.returncode == 130, said
     assert "stopped; this is the report of what was measured" in said
     assert place.left() == []
     assert place.kubelet.running == 0
+    (folder,) = place.folder.glob("results/*")
     run = load(folder)
     assert run.setup.kind == "cluster"
     assert [(path.name, path.attach) for path in run.setup.plan.paths] == [
@@ -168,7 +168,7 @@ def test_sigterm_while_pods_are_waited_for_leaves_nothing(place: Place) -> None:
 
 def test_an_api_server_that_goes_away_ends_the_run_with_a_report_and_says_what_is_left(place: Place) -> None:
     with place.started(*PATHS) as program:
-        place.wait_for_observations()
+        wait_while_running(program, place.relayed)
         place.api.refuse_connections()
         _, said = program.communicate(timeout=PATIENCE_S)
     assert program.returncode == 1, said
