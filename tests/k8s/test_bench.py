@@ -1,14 +1,18 @@
 """What `fiveways bench cluster` makes of every overlay: valid, no less secure, and told what to do."""
 
+import json
 from collections.abc import Iterator
 from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from loadgen.cluster.jobs import master_job, plan_config, probe_job, worker_job
 from loadgen.cluster.overlay import INSTANCE, Overlay, find_overlay, render
+from loadgen.cluster.targets import NETWORK_STATUS, paths_of
 
 OLDEST = "1.30"
 LABEL, NAMESPACE, NODE = "bench-0123abcd", "somewhere", "node-b"
@@ -103,6 +107,32 @@ def test_every_way_but_host_networking_has_a_path_besides_the_baseline(
 ) -> None:
     assert applied.way == overlay
     assert set(applied.targets) - {"hostip"}
+
+
+def test_every_target_becomes_a_path_that_can_be_dialled(overlay: str, applied: Overlay) -> None:
+    services = {m["metadata"]["name"]: dict(m) for m in applied.manifests if m["kind"] == "Service"}
+    # What a cluster adds to them.
+    services["fiveways"]["spec"] = {**services["fiveways"]["spec"], "clusterIP": "10.96.1.2"}
+    if "fiveways-nodeport" in services:
+        services["fiveways-nodeport"]["spec"] = {"ports": [{"nodePort": 31234}]}
+    networks = [{"interface": "net1", "ips": ["192.168.77.3"]}]
+    server = {
+        "metadata": {"name": "fiveways-0", "annotations": {NETWORK_STATUS: json.dumps(networks)}},
+        "status": {"podIP": "10.244.2.7", "hostIP": "192.0.2.12"},
+    }
+    paths = paths_of(
+        applied.way,
+        applied.targets,
+        attach="pod",
+        server=server,
+        services=services,
+        client_address="192.0.2.11",
+    )
+    assert [path.name for path in paths] == [f"{overlay}/{target}" for target in applied.targets]
+    for path in paths:
+        host = urlsplit(path.url).hostname
+        # An address, or the name of a Service in the same namespace.
+        assert host in services or ip_address(host or "")
 
 
 def test_images_are_replaced_by_references_of_any_form(kubectl: str) -> None:
