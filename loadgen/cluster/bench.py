@@ -6,7 +6,7 @@ Ties a cluster, an experiment and a terminal together. Raises typer.Exit with th
 
 import secrets
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path as File
@@ -22,7 +22,7 @@ from loadgen.cluster.nodes import choose_nodes, name_of
 from loadgen.cluster.overlay import Overlay, find_overlay, render, sibling
 from loadgen.cluster.play import play_on
 from loadgen.cluster.settings import ClusterSettings
-from loadgen.cluster.stage import PREFIX, Stage, own_namespaces, staged
+from loadgen.cluster.stage import PREFIX, own_namespaces, staged
 from loadgen.commands import STOPPED, complaints, conduct, load_run, new_folder
 from loadgen.errors import ClusterError, PathError
 from loadgen.experiment import Experiment
@@ -49,15 +49,14 @@ def bench_cluster(
     machine's.
     """
 
-    def begin(stage: Stage) -> tuple[Run, File]:
-        found = _chosen(stage.paths(), paths)
+    def begin(found: tuple[Path, ...]) -> Run:
         setup = method.setup("cluster", found, BASELINE, asdict(settings))
         if reads:
             source = replace(setup.plan.reads, paths=(reads,))
             setup = replace(setup, plan=replace(setup.plan, reads=source))
-        return Run(setup, setup.plan.rounds), new_folder(out)
+        return Run(setup, setup.plan.rounds)
 
-    _bench(settings, begin, as_json=as_json)
+    _bench(settings, paths, begin, lambda: new_folder(out), as_json=as_json)
 
 
 def resume_cluster(folder: File, *, as_json: bool) -> None:
@@ -68,12 +67,12 @@ def resume_cluster(folder: File, *, as_json: bool) -> None:
     settings = ClusterSettings(**{**options, "components": tuple(options["components"])})
     names = tuple(path.name for path in run.setup.plan.paths if path.name != run.setup.control)
 
-    def begin(stage: Stage) -> tuple[Run, File]:
+    def begin(found: tuple[Path, ...]) -> Run:
         # The pods are new ones, and so are their addresses.
-        plan = replace(run.setup.plan, paths=with_control(_chosen(stage.paths(), names), BASELINE))
-        return replace(run, setup=replace(run.setup, plan=plan)), folder
+        plan = replace(run.setup.plan, paths=with_control(found, BASELINE))
+        return replace(run, setup=replace(run.setup, plan=plan))
 
-    _bench(settings, begin, as_json=as_json)
+    _bench(settings, names, begin, lambda: folder, as_json=as_json)
 
 
 def print_role(settings: ClusterSettings) -> None:
@@ -84,7 +83,16 @@ def print_role(settings: ClusterSettings) -> None:
         typer.echo(yaml.safe_dump(cluster_role(accesses), sort_keys=False), nl=False)
 
 
-def _bench(settings: ClusterSettings, begin: Callable[[Stage], tuple[Run, File]], *, as_json: bool) -> None:
+def _bench(
+    settings: ClusterSettings,
+    typed: tuple[str, ...],
+    begin: Callable[[tuple[Path, ...]], Run],
+    folder: Callable[[], File],
+    *,
+    as_json: bool,
+) -> None:
+    """Set a stage, and measure what `begin` makes of its paths of these names, all of the way where none
+    are."""
     # Whoever stops this, in whatever way it can notice, wants nothing left behind.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -93,6 +101,9 @@ def _bench(settings: ClusterSettings, begin: Callable[[Stage], tuple[Run, File]]
             instance = PREFIX + secrets.token_hex(4)
             with complaints(misuse=ClusterError):
                 overlays = _overlays(settings, instance)
+                names = _names(overlays.values(), typed)
+                # What makes no sense is said before anything is made; only addresses are not known yet.
+                begin(tuple(Path(name, "", "", "http://127.0.0.1") for name in names))
             check_access(api, overlays)
             nodes = _nodes(api, overlays, settings)
             say(f"servers on {name_of(nodes[0])}, clients on {name_of(nodes[1])}, all labelled {instance}")
@@ -105,10 +116,11 @@ def _bench(settings: ClusterSettings, begin: Callable[[Stage], tuple[Run, File]]
                 keep=settings.keep,
                 say=say,
             ) as stage:
-                run, folder = begin(stage)
-                facts = facts_of(stage, run.setup.plan)
+                found = {path.name: path for path in stage.paths()}
+                run = begin(tuple(found[name] for name in names))
+                run = replace(run, facts=facts_of(stage, run.setup.plan))
                 player = partial(play_on, stage, workers=settings.workers)
-                conduct(Experiment(replace(run, facts=facts), folder, player=player), as_json=as_json)
+                conduct(Experiment(run, folder(), player=player), as_json=as_json)
     except KeyboardInterrupt as stopped:
         say("stopped before anything was measured")
         raise typer.Exit(STOPPED) from stopped
@@ -157,17 +169,12 @@ def _nodes(
     return dict(server), dict(client)
 
 
-def _chosen(found: tuple[Path, ...], names: tuple[str, ...]) -> tuple[Path, ...]:
-    """Return the paths of these names, all of the way where none are named, and host networking. Raises
-    PathError."""
-    known = {path.name: path for path in found}
-    for name in names:
-        if name not in known:
-            raise PathError(f"there is no path {name} here; there are {', '.join(known)}")
-    if BASELINE not in known:
-        raise PathError(
-            f"there is no path {BASELINE} here to hold others against; there are {', '.join(known)}"
-        )
-    ways = {path.way for path in found}
-    chosen = names or [path.name for path in found if path.way != HOST or ways == {HOST}]
-    return tuple(known[name] for name in dict.fromkeys((BASELINE, *chosen)))
+def _names(overlays: Collection[Overlay], typed: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of the paths to measure: host networking, and those typed or else all of the way.
+    Raises PathError."""
+    ways = {f"{overlay.way}/{target}": overlay.way for overlay in overlays for target in overlay.targets}
+    for name in (BASELINE, *typed):
+        if name not in ways:
+            raise PathError(f"there is no path {name} here; there are {', '.join(ways)}")
+    way = tuple(ways.values())[-1]
+    return tuple(dict.fromkeys((BASELINE, *(typed or [name for name in ways if ways[name] == way]))))

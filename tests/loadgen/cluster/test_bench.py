@@ -26,7 +26,7 @@ from loadgen.cluster.jobs import RELAY
 from loadgen.results import BLOCKS, load
 
 FIVEWAYS = str(Path(sys.executable).with_name("fiveways"))
-PATIENCE_S = 240.0
+PATIENCE_S = 400.0
 WAY = "flannel-vxlan"
 PATHS = ("--path", f"{WAY}/podip", "--path", f"{WAY}/clusterip")
 SHORT = (
@@ -127,9 +127,9 @@ def test_a_run_survives_cuts_is_stopped_goes_on_and_leaves_nothing(place: Place)
     # Neither twice nor left out, wherever the log was cut.
     places = [(o.round, o.position) for o in run.observations]
     assert places == [(number // 4, number % 4) for number in range(len(places))]
+    # A machine that is busy with other things may void blocks; users and bases are all there.
     assert {o.users for o in run.observations} == {2}
-    # A machine that is busy with other things may saturate the load generator, which is found out.
-    assert all("saturated" in reason for o in run.observations for reason in o.voids)
+    assert all(o.server_bases == o.total.bases > 0 for o in run.observations)
     facts = {(fact.name, fact.path): fact.value for fact in run.facts}
     assert facts["Kubernetes", None] == "v1.36.1"
     assert facts["MTU", f"{WAY}/podip"] == "65535 bytes"
@@ -286,6 +286,8 @@ def test_the_role_that_is_printed_allows_what_is_asked_for(place: Place) -> None
         (("--server-node", "a", "--client-node", "a"), 1, "within a node there is no network"),
         (("--context", "nowhere"), 1, "no cluster to talk to"),
         (("--path", "macvlan/net1ip"), 2, "there is no path macvlan/net1ip here"),
+        (("--path", "host/hostip"), 2, "name a path to hold against host/hostip"),
+        (("--arms", "modle"), 2, "arms are one or both of model, null"),
     ],
 )
 def test_what_is_used_wrongly_is_said_in_one_line(
@@ -295,4 +297,4 @@ def test_what_is_used_wrongly_is_said_in_one_line(
     assert ended.exit_code == status, ended.stderr
     assert why in ended.stderr
     assert "Traceback" not in ended.stderr
-    assert place.left() == []
+    assert not any(method == "PATCH" for method, _ in place.api.asked)
