@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  || { echo "fiveways needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
 	@$(PYTHON) -m venv $(VENV) \
 	  || { echo "$(PYTHON) cannot make virtual environments. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 2; }
-	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[cluster,dev]'
 	@for optional in mappy pyslow5 fast-ctc-decode; do \
 	  $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt $$optional 2>$(VENV)/$$optional.log \
 	    || echo "$$optional cannot be installed here (it may need a C compiler and zlib's headers): what uses it says so; see $(VENV)/$$optional.log" >&2; \

@@ -3,6 +3,7 @@
 import typer
 
 from loadgen.cli import bench, report
+from loadgen.cluster.cli import cluster
 from models.cli import models_app
 from models.evaluate import evaluate
 from models.train_cli import train_app
@@ -14,6 +15,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.command()(call)
 app.command()(evaluate)
 app.command()(serve)
+bench.command()(cluster)
 app.add_typer(bench, name="bench")
 app.command()(report)
 app.command()(simulate)

@@ -58,7 +58,7 @@ def bench_lab(
 
     `shapes` are typed as PATH=MBIT/S; for the others see topology.LabSettings.
     """
-    with _complaints(misuse=LabError):
+    with complaints(misuse=LabError):
         settings = LabSettings(
             paths=tuple(dict.fromkeys((LAB_BASELINE, *(paths or DEFAULT_PATHS)))),
             mtu=mtu,
@@ -67,9 +67,9 @@ def bench_lab(
             shaped_bps=dict(map(_parse_shape, shapes)),
             cni_bin=str(cni_bin.resolve()) if cni_bin else "",
         )
-    with _complaints(), Lab(settings) as lab:
+    with complaints(), Lab(settings) as lab:
         setup = method.setup("lab", lab.paths, LAB_BASELINE, asdict(settings))
-        _bench_in(lab, Run(setup, setup.plan.rounds, absent=lab.absent), _new_folder(out), as_json=as_json)
+        _bench_in(lab, Run(setup, setup.plan.rounds, absent=lab.absent), new_folder(out), as_json=as_json)
 
 
 def _parse_shape(typed: str) -> tuple[str, int]:
@@ -83,8 +83,8 @@ def _parse_shape(typed: str) -> tuple[str, int]:
 
 def resume_lab(folder: File, *, as_json: bool) -> None:
     """Go on with the run in `folder`, in a lab like the one it was begun in. Call it in the sandbox."""
-    with _complaints():
-        run = _load("lab", folder)
+    with complaints():
+        run = load_run("lab", folder)
         options = run.setup.options
         with Lab(LabSettings(**{**options, "paths": tuple(options["paths"])})) as lab:
             # The namespaces are new ones, and so are the files that stand for them.
@@ -103,7 +103,7 @@ def _bench_in(lab: Lab, run: Run, folder: File, *, as_json: bool) -> None:
         wait_until_ready(lab.paths[0], server)
         check_paths(lab.paths)
         facts = (*machine_facts(), *program_facts(), *service_facts(lab.paths[0]), *lab.facts())
-        _conduct(Experiment(replace(run, facts=facts), folder, server), as_json=as_json)
+        conduct(Experiment(replace(run, facts=facts), folder, server), as_json=as_json)
 
 
 def bench_urls(
@@ -116,7 +116,7 @@ def bench_urls(
     as_json: bool,
 ) -> None:
     """Measure paths that people typed as NAME=URL."""
-    with _complaints():
+    with complaints():
         paths = parse_paths(typed)
         if len(paths) < 2:
             raise PathError("name at least two paths: --path host=http://... --path svc=http://...")
@@ -124,13 +124,13 @@ def bench_urls(
         baseline = baseline or ("host" if "host" in names else names[0])
         setup = method.setup("urls", paths, baseline, {"line_rate_bps": line_rate_bps})
         check_paths(paths)
-        _bench_at(Run(setup, setup.plan.rounds), _new_folder(out), as_json=as_json)
+        _bench_at(Run(setup, setup.plan.rounds), new_folder(out), as_json=as_json)
 
 
 def resume_urls(folder: File, *, as_json: bool) -> None:
     """Go on with the run in `folder`, over the same URLs."""
-    with _complaints():
-        run = _load("urls", folder)
+    with complaints():
+        run = load_run("urls", folder)
         check_paths(run.setup.plan.paths)
         _bench_at(run, folder, as_json=as_json)
 
@@ -139,10 +139,10 @@ def _bench_at(run: Run, folder: File, *, as_json: bool) -> None:
     paths = run.setup.plan.paths
     nics = (fact for path in paths for fact in nic_facts(path))
     facts = (*machine_facts(), *program_facts(), *service_facts(paths[0]), *nics)
-    _conduct(Experiment(replace(run, facts=facts), folder), as_json=as_json)
+    conduct(Experiment(replace(run, facts=facts), folder), as_json=as_json)
 
 
-def _conduct(experiment: Experiment, *, as_json: bool) -> None:
+def conduct(experiment: Experiment, *, as_json: bool) -> None:
     """Warm up, measure, and report, also what was measured before a failure or Ctrl-C."""
     status = 0
     # Whoever stops this with SIGTERM wants what was measured, too.
@@ -171,7 +171,7 @@ def _conduct(experiment: Experiment, *, as_json: bool) -> None:
 
 def report(folders: Sequence[File], out: File, *, as_json: bool) -> None:
     """Compute the results in `folders` again; the page of one goes to its folder, that of many to `out`."""
-    with _complaints():
+    with complaints():
         runs = {folder: load(folder) for folder in {folder.resolve(): folder for folder in folders}.values()}
         for folder, run in runs.items():
             results = analyse(run)
@@ -189,7 +189,7 @@ def report(folders: Sequence[File], out: File, *, as_json: bool) -> None:
 
 def reread(file: File, baseline: str, delta: float, out: File, *, as_json: bool) -> None:
     """Say what follows from others' repeats in a CSV file; all goes to a folder in `out` of its name."""
-    with _complaints():
+    with complaints():
         repeats = read_repeats(file)
         reanalysis = reanalyse(repeats, baseline=baseline, delta=delta)
     folder = out / file.stem
@@ -245,7 +245,7 @@ def _progress() -> Iterator[Callable[[Run], None]]:
 
 
 @contextmanager
-def _complaints(misuse: type[Exception] = PathError) -> Iterator[None]:
+def complaints(misuse: type[Exception] = PathError) -> Iterator[None]:
     """Turn what is wrong into a message on stderr and an exit status: 2 for what was typed, which is `misuse`
     and whatever can be nothing else, and 1 for all else."""
     try:
@@ -258,7 +258,7 @@ def _complaints(misuse: type[Exception] = PathError) -> Iterator[None]:
         raise typer.Exit(FAILED) from error
 
 
-def _load(kind: Kind, folder: File) -> Run:
+def load_run(kind: Kind, folder: File) -> Run:
     """Read the run to go on with. Raises ResultsError."""
     if (folder / BLOCKS).exists():
         drop_cut_line(folder / BLOCKS)
@@ -268,7 +268,7 @@ def _load(kind: Kind, folder: File) -> Run:
     return run
 
 
-def _new_folder(out: File) -> File:
+def new_folder(out: File) -> File:
     """Make a folder in `out`, named after the time."""
     folder = out / time.strftime("%Y%m%d-%H%M%S")
     folder.mkdir(parents=True)

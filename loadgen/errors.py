@@ -4,6 +4,7 @@ LoadgenError
 ├── PathError       a path that cannot be dialled as it is written (also a ValueError)
 ├── SandboxError    the private namespaces of the lab cannot be entered here
 ├── LabError        a lab that cannot be built as it is asked for, or not here
+├── ClusterError    a cluster that cannot be used as it is asked for, or says no
 ├── PlanError       a schedule that makes no sense, or a file that holds none (also a ValueError)
 ├── CheckError      a file of right calls that cannot be read, or is of other reads (also a ValueError)
 ├── CallError       a request that was not answered rightly
@@ -27,6 +28,10 @@ class SandboxError(LoadgenError):
 
 class LabError(LoadgenError):
     """The lab cannot be built."""
+
+
+class ClusterError(LoadgenError):
+    """The cluster cannot do what is asked for, does not let us, or is away; the message says which."""
 
 
 class ExperimentError(LoadgenError):

@@ -36,14 +36,22 @@ MOST_WARM_WINDOWS = 8
 """After so many windows of each arm the run goes on, warm or not; the gate says which."""
 
 
+Player = Callable[[Plan, File], Generator[Observation, None, None]]
+"""Plays a plan, with its files in a folder, and yields each block as it ends; closing it ends the play."""
+
+
 class Experiment:
     """A run being measured. What it has measured so far is in `run`, and in its folder, at any time."""
 
-    def __init__(self, run: Run, folder: File, server: Child | None = None) -> None:
-        """Prepare to go on with `run` in `folder`. Where a `server` is given, nothing goes on without it."""
+    def __init__(
+        self, run: Run, folder: File, server: Child | None = None, *, player: Player | None = None
+    ) -> None:
+        """Prepare to go on with `run` in `folder`. Where a `server` is given, nothing goes on without it;
+        where no `player` is, locust plays on this machine."""
         self.run = run
         self.folder = folder
         self._server = server
+        self._play = player or play
         self._neighbours = Neighbours()
         self._warm_up_gates: tuple[Gate, ...] = ()
 
@@ -53,7 +61,7 @@ class Experiment:
         baseline = next(path for path in plan.paths if path.name == self.run.setup.baseline)
         warm_up = replace(plan, paths=(baseline,), rounds=MOST_WARM_WINDOWS)
         windows: dict[str, list[Observation]] = {arm: [] for arm in plan.arms}
-        with closing(play(warm_up, self.folder)) as observations:
+        with closing(self._play(warm_up, self.folder)) as observations:
             for observation in observations:
                 self._check_server()
                 windows[observation.arm].append(observation)
@@ -69,7 +77,7 @@ class Experiment:
         # A run that goes on after it was broken off numbers its rounds on, and draws new orders for them.
         rounds_left = setup.plan.rounds - len(self.run.rounds)
         plan = replace(setup.plan, rounds=rounds_left, seed=setup.plan.seed + done)
-        with closing(play(plan, self.folder)) as observations:
+        with closing(self._play(plan, self.folder)) as observations:
             for played in observations:
                 self._check_server()
                 observation = replace(played, round=done + played.round)

@@ -29,7 +29,7 @@ RESULTS, BLOCKS = "results.json", "blocks.jsonl"
 SHARES = ("network", "receive", "queue", "compute", "decode", "other")
 """Where the time of an answer goes: what the service leaves unexplained, its stages, and the rest."""
 
-Kind = Literal["lab", "urls"]
+Kind = Literal["lab", "urls", "cluster"]
 Mark = Literal["same", "differs", "open"]
 
 

@@ -82,7 +82,12 @@ def level(look: int, looks: int, error_rate: float) -> float:
     It is 0 where less may be spent than one of SIMULATED experiments.
     """
     coming, known = _begun(looks, error_rate)
-    known.extend(islice(coming, max(0, look - len(known))))
+    try:
+        known.extend(islice(coming, max(0, look - len(known))))
+    except BaseException:
+        # A generator that Ctrl-C broke off yields no more: the report that follows begins anew.
+        _begun.cache_clear()
+        raise
     return known[look - 1]
 
 

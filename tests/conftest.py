@@ -33,6 +33,12 @@ def mappy() -> None:
 
 
 @pytest.fixture(scope="session")
+def kubectl() -> str:
+    """The path of kubectl, for what is rendered by kustomize."""
+    return shutil.which("kubectl") or missing("kubectl")
+
+
+@pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of a Chromium, for tests that look at pages."""
     return shutil.which("chromium") or shutil.which("google-chrome") or missing("chromium")

@@ -15,7 +15,6 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from conftest import missing
 
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
@@ -87,9 +86,8 @@ def manifests() -> Callable[[Path | str], list[Manifest]]:
 
 
 @pytest.fixture(scope="session")
-def render() -> Render:
+def render(kubectl: str) -> Render:
     """Render a folder: a path, or one in k8s/."""
-    kubectl = shutil.which("kubectl") or missing("kubectl")
 
     @cache
     def run(folder: Path) -> Rendered:

@@ -1,4 +1,5 @@
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,11 @@ def test_manifests_of_others_are_pinned_to_a_release(clusters: Path, manifests: 
         assert release, url
         assert image["newTag"].startswith(release[1])
         assert release[1] in (path.parent / "README.md").read_text()
+
+
+def test_the_readme_says_of_which_day_the_versions_are(k8s: Path) -> None:
+    (day,) = re.findall(r"versions pinned as of (\S+);", (k8s / "README.md").read_text())
+    assert date.fromisoformat(day) >= date(2026, 11, 1)
 
 
 def test_every_readme_says_what_was_read_where(clusters: Path) -> None:

@@ -5,12 +5,14 @@ whose speed is autocorrelated, drifts, and is now and then taken by a neighbour 
 """
 
 import math
+import signal
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
+from loadgen import verdict
 from loadgen.noise import block_sd, finds
 from loadgen.verdict import (
     ERROR_RATE,
@@ -264,3 +266,15 @@ def test_intervals_of_rare_counts_miss_a_difference_of_nothing_in_at_most_5_perc
         for rounds in differences
     ]
     assert np.mean([difference.word != "unresolved" for difference in found]) <= 0.05
+
+
+def test_levels_that_ctrl_c_broke_off_are_computed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = level(3, 17, 0.01)
+    verdict._begun.cache_clear()
+    with monkeypatch.context() as patched:
+        # In the second step of the simulation, where Ctrl-C finds it.
+        patched.setattr(verdict.np, "partition", lambda *_: signal.raise_signal(signal.SIGINT))
+        patched.setattr(verdict.np, "rint", lambda counts: counts * 0 + 5)
+        with pytest.raises(KeyboardInterrupt):
+            level(3, 17, 0.01)
+    assert level(3, 17, 0.01) == wanted
