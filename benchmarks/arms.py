@@ -1,7 +1,8 @@
 """The engines that are compared, each in a process of its own that waits between its turns.
 
 So no engine sees another's threads or memory. A worker calls the reads that it was started with, by stages:
-network (scores of full batches), decoding (of scores that are there), both (normalise to stitch).
+network (scores of full batches), decoding (of scores that are there), both (normalise to stitch), and batch: both,
+of no more reads than fill one batch.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,7 +24,7 @@ from benchmarks.measure import Timing, timed
 from models.caller import Caller
 from reads.read import Read
 
-Stage = Literal["network", "decoding", "both"]
+Stage = Literal["network", "decoding", "both", "batch"]
 STAGES: tuple[Stage, ...] = ("network", "decoding", "both")
 READY_S = 600.0
 """For a worker to load, compile and call its reads once."""
@@ -63,6 +64,8 @@ class Task:
     reads: tuple[Read, ...]
     batch_chunks: int | None = None
     """Chunks in a batch; None: what the model asks for."""
+    chunk_samples: int | None = None
+    """Samples in a chunk, a tenth of them overlap; None: as the model has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,10 +238,17 @@ def _work(arm: Arm, task: Task, pipe: Connection) -> None:
         watched.decode(scores)
         return batch_samples
 
-    def both() -> float:
-        return float(sum(basecall.samples for _, basecall in call(watched, task.reads)))
+    def all_of(reads: Sequence[Read]) -> float:
+        return float(sum(basecall.samples for _, basecall in call(watched, reads)))
 
-    works = {"network": network, "decoding": decoding, "both": both}
+    ends = np.cumsum([len(watched.chunk(read)) for read in task.reads])
+    few = task.reads[: max(1, int(np.searchsorted(ends, watched.batch_chunks, side="right")))]
+    works = {
+        "network": network,
+        "decoding": decoding,
+        "both": lambda: all_of(task.reads),
+        "batch": lambda: all_of(few),
+    }
     with contextlib.suppress(EOFError):
         while True:
             stage, least_s = pipe.recv()
@@ -262,6 +272,9 @@ def _caller(arm: Arm, task: Task) -> tuple[Caller, Any]:
     device = zoo.find_device(task.device)
     directory: Path = zoo.find(task.model)
     config = load_config(directory)
+    if task.chunk_samples:
+        overlap = task.chunk_samples // 10 // config.grid_samples * config.grid_samples
+        config = replace(config, chunk_samples=task.chunk_samples, overlap=overlap)
     network = load_network(directory, config.layers)
     if arm.kind == "native" and device.type == "cpu" and native(network) is None:
         raise AbsentArmError(f"{arm.name}: not for this model, or not built, or not for this processor")

@@ -10,7 +10,8 @@ Tables on stderr; the last line of stdout is JSON.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,6 +42,9 @@ from reads.read import Read
 from reads.simulate import simulate_reads
 
 REFERENCE_ARM = CPU_ARMS[0].name
+QUICK_CHUNKS, QUICK_CHUNK_SAMPLES = 4, 500
+MOST_SHARED_ROUNDS = 3
+"""PyTorch's threads can take half a minute for one batch where others want the cores."""
 CEILING_TYPES = ("float32", "bfloat16", "float16")
 
 
@@ -72,13 +76,9 @@ def simulated(scope: Scope) -> Work:
 def measure(
     workers: Mapping[str, Worker], device: torch.device, scope: Scope, effort: Effort
 ) -> tuple[dict[str, list[Turn]], dict[str, list[float | None]]]:
-    """Return the turns of every arm and stage ("arm|stage|quiet" or "...|shared"), and the matrix rates by type
-    [FLOP/s], all of the same rounds."""
+    """Return the turns of every arm and stage, by "arm|stage", and the matrix rates by type [FLOP/s], all of the
+    same rounds."""
     turns: dict[str, Callable[[], Any]] = {}
-
-    def crowded(worker: Worker) -> Turn:
-        with competitors():
-            return worker.turn("both", scope.least_s)
 
     def matrix(kind: str) -> float | None:
         with torch_threads(usable_cores()):
@@ -86,16 +86,24 @@ def measure(
 
     for name, worker in workers.items():
         for stage in STAGES:
-            turns[f"{name}|{stage}|quiet"] = lambda worker=worker, stage=stage: worker.turn(  # type: ignore[misc]
-                stage, scope.least_s
-            )
-        if device.type == "cpu":
-            turns[f"{name}|both|shared"] = lambda worker=worker: crowded(worker)  # type: ignore[misc]
+            turns[f"{name}|{stage}"] = partial(worker.turn, stage, scope.least_s)
     for kind in CEILING_TYPES:
-        turns[f"matrix|{kind}"] = lambda kind=kind: matrix(kind)  # type: ignore[misc]
+        turns[f"matrix|{kind}"] = partial(matrix, kind)
     found = interleave(turns, scope.rounds)
     rates = {kind: found.pop(f"matrix|{kind}") for kind in CEILING_TYPES}
     return found, rates
+
+
+def measure_shared(workers: Mapping[str, Worker], scope: Scope) -> dict[str, list[tuple[Turn, Turn]]]:
+    """Return the turns of every arm with the cores to itself and then with one busy competitor a core."""
+
+    def pair(worker: Worker) -> tuple[Turn, Turn]:
+        quiet = worker.turn("batch", scope.least_s)
+        with competitors():
+            return quiet, worker.turn("batch", scope.least_s)
+
+    arms = {name: partial(pair, worker) for name, worker in workers.items()}
+    return interleave(arms, min(scope.rounds, MOST_SHARED_ROUNDS))
 
 
 def rate_rows(
@@ -105,7 +113,7 @@ def rate_rows(
     rows: list[tuple[Cell, ...]] = []
     for arm in arms:
         for stage in STAGES:
-            turns = found[f"{arm}|{stage}|quiet"]
+            turns = found[f"{arm}|{stage}"]
             rate = spread([turn.timing.per_s for turn in turns])
             by_cpu = spread([turn.timing.per_cpu_s for turn in turns])
             share = None if stage == "decoding" else ratio(rate.median, ceiling)
@@ -127,9 +135,9 @@ def shares(turns: Sequence[Turn]) -> list[float]:
     return [turn.decode_share for turn in turns if turn.decode_share is not None]
 
 
-def kept_shares(quiet: Sequence[Turn], shared: Sequence[Turn]) -> list[float]:
-    """Return which share of its quiet rate an arm kept, round by round."""
-    return [there.timing.per_s / here.timing.per_s for here, there in zip(quiet, shared, strict=True)]
+def kept_shares(pairs: Sequence[tuple[Turn, Turn]]) -> list[float]:
+    """Return which share of its quiet rate an arm kept on shared cores, round by round."""
+    return [shared.timing.per_s / quiet.timing.per_s for quiet, shared in pairs]
 
 
 def identities(work: Work, calls: Mapping[str, Sequence[str]]) -> dict[str, float]:
@@ -145,12 +153,9 @@ def batch_rows(arm: Arm, task: Task, sizes: Sequence[int], scope: Scope) -> tupl
     """Return a row for each batch size: the network's and the whole rate of one arm [ksamples/s]."""
     rows: list[tuple[Cell, ...]] = []
     with ExitStack() as stack:
-        workers = {
-            size: stack.enter_context(Worker(arm, Task(task.model, task.device, task.reads, size)))
-            for size in sizes
-        }
+        workers = {size: stack.enter_context(Worker(arm, replace(task, batch_chunks=size))) for size in sizes}
         arms = {
-            f"{size}|{stage}": lambda worker=worker, stage=stage: worker.turn(stage, scope.least_s)  # type: ignore[misc]
+            f"{size}|{stage}": partial(worker.turn, stage, scope.least_s)
             for size, worker in workers.items()
             for stage in ("network", "both")
         }
@@ -202,7 +207,7 @@ def main(
     if reference and not reads:
         raise typer.BadParameter("--reference is of real reads: name them with --reads")
     sizes = parse_sizes(batches)
-    scope = Scope(2, 0.01, 2, 300) if quick else Scope()
+    scope = Scope(2, 0.01, 2, 200) if quick else Scope()
     effort = QUICK if quick else Effort(rounds=1, least_s=0.5)
     found_device = zoo.find_device(device)
     where = str(found_device) if found_device.type == "cuda" else "cpu"
@@ -215,22 +220,15 @@ def main(
         machine()
         | ({"gpu": torch.cuda.get_device_name(found_device)} if found_device.type == "cuda" else {}),
     )
-    _measure_all(record, work, Task(model, where, work.reads), arms, found_device, scope, effort)
+    task = Task(model, where, work.reads)
+    if quick:
+        task = replace(task, batch_chunks=QUICK_CHUNKS, chunk_samples=QUICK_CHUNK_SAMPLES)
+    _measure_all(record, work, task, arms, found_device, scope, effort)
     if sizes:
-        columns = ("chunks in a batch", "network, ksamples/s", "both")
-        record.add(
-            Section(
-                "Batch sizes, " + arms[-1].name,
-                columns,
-                batch_rows(arms[-1], record_task(record, work), sizes, scope),
-            )
-        )
+        columns = ("chunks in a batch", "network, ksamples/s", "both, ksamples/s")
+        rows = batch_rows(arms[-1], task, sizes, scope)
+        record.add(Section(f"Batch sizes: {arms[-1].name}", columns, rows))
     record.finish()
-
-
-def record_task(record: Record, work: Work) -> Task:
-    """Return the task that a record is of."""
-    return Task(record.settings["model"], record.settings["device"], work.reads)
 
 
 def _measure_all(
@@ -253,12 +251,14 @@ def _measure_all(
                 absent.append(str(error))
         calls = {name: worker.sequences for name, worker in workers.items()}
         found, matrix = measure(workers, device, scope, effort)
+        shared = measure_shared(workers, scope) if device.type == "cpu" else {}
     best = {kind: [rate for rate in rates if rate] for kind, rates in matrix.items()}
     medians = {kind: spread(rates).median if rates else None for kind, rates in best.items()}
     known = [rate for rate in medians.values() if rate]
     ceiling = max(known) / one_cost.flops_per_read_sample if known else None
     _add_rates(record, list(workers), found, medians, ceiling, absent)
-    _add_shared(record, list(workers), found)
+    if shared:
+        _add_shared(record, shared)
     _add_identity(record, work, calls)
     _add_aims(record, list(workers), found, ceiling)
 
@@ -285,12 +285,12 @@ def _add_rates(
     )
     title = f"{record.settings['model']} on {record.settings['device']}, {cores}"
     record.add(Section(title, columns, rate_rows(names, found, ceiling), " ".join(notes)))
-    decoding = {name: shares(found[f"{name}|both|quiet"]) for name in names}
+    decoding = {name: shares(found[f"{name}|both"]) for name in names}
     rows = tuple(
         (
             name,
             100 * spread(values).median if values else None,
-            max(turn.rss_bytes for turn in found[f"{name}|both|quiet"]) / 2**20,
+            max(turn.rss_bytes for turn in found[f"{name}|both"]) / 2**20,
         )
         for name, values in decoding.items()
     )
@@ -308,18 +308,18 @@ def _add_rates(
     }
 
 
-def _add_shared(record: Record, names: Sequence[str], found: Mapping[str, Sequence[Turn]]) -> None:
+def _add_shared(record: Record, found: Mapping[str, Sequence[tuple[Turn, Turn]]]) -> None:
     rows: list[tuple[Cell, ...]] = []
-    for name in names:
-        shared = found.get(f"{name}|both|shared")
-        if shared:
-            kept = spread(kept_shares(found[f"{name}|both|quiet"], shared))
-            rate = spread([turn.timing.per_s for turn in shared])
-            rows.append((name, rate.median / 1e3, 100 * kept.median, 100 * kept.least, 100 * kept.greatest))
-    if rows:
-        columns = ("engine", "ksamples/s", "% of quiet kept, median", "least", "greatest")
-        note = "Half is all that a fair share of the cores allows."
-        record.add(Section("Shared cores: one busy competitor a core", columns, tuple(rows), note))
+    for name, pairs in found.items():
+        kept = spread(kept_shares(pairs))
+        rate = spread([shared.timing.per_s for _, shared in pairs])
+        rows.append((name, rate.median / 1e3, 100 * kept.median, 100 * kept.least, 100 * kept.greatest))
+    columns = ("engine", "ksamples/s", "% of quiet kept, median", "least", "greatest")
+    note = "Reads that fill one batch. Half is all that a fair share of the cores allows."
+    record.add(Section("Shared cores: one busy competitor a core", columns, tuple(rows), note))
+    record.figures["kept_on_shared_cores"] = {
+        name: spread(kept_shares(pairs)).median for name, pairs in found.items()
+    }
 
 
 def _add_identity(record: Record, work: Work, calls: Mapping[str, Sequence[str]]) -> None:
@@ -341,21 +341,16 @@ def _add_aims(
     record: Record, names: Sequence[str], found: Mapping[str, Sequence[Turn]], ceiling: float | None
 ) -> None:
     ours = names[-1]
-    rates = {
-        name: spread([turn.timing.per_s for turn in found[f"{name}|both|quiet"]]).median for name in names
-    }
-    decoding = shares(found[f"{ours}|both|quiet"])
+    rates = {name: spread([turn.timing.per_s for turn in found[f"{name}|both"]]).median for name in names}
+    decoding = shares(found[f"{ours}|both"])
     if record.settings["device"] == "cpu":
         faster = spread(
             [
                 a.timing.per_s / b.timing.per_s
-                for a, b in zip(
-                    found[f"{ours}|both|quiet"], found[f"{REFERENCE_ARM}|network|quiet"], strict=True
-                )
+                for a, b in zip(found[f"{ours}|both"], found[f"{REFERENCE_ARM}|network"], strict=True)
             ]
         ).median
-        shared = found[f"{ours}|both|shared"]
-        kept = spread(kept_shares(found[f"{ours}|both|quiet"], shared)).median
+        kept = record.figures["kept_on_shared_cores"][ours]
         record.aims += [
             at_least(f"{ours}, with decoding, over PyTorch float32 without", faster, 4.0),
             at_least("share of the matrix ceiling, with decoding", ratio(rates[ours], ceiling), 0.55),

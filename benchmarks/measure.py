@@ -24,6 +24,9 @@ Measured = TypeVar("Measured")
 Cell = str | float | int | None
 
 console = Console(stderr=True)
+if not console.is_terminal:
+    # Nobody's window: long enough for every table.
+    console.width = 150
 
 
 @dataclass(frozen=True, slots=True)
