@@ -1,8 +1,8 @@
 """The engines that are compared, each in a process of its own that waits between its turns.
 
 So no engine sees another's threads or memory. A worker calls the reads that it was started with, by stages:
-network (scores of full batches), decoding (of scores that are there), both (normalise to stitch), and batch: both,
-of no more reads than fill one batch.
+network (scores of full batches), decoding (of scores that are there), both (normalise to stitch), and batch:
+both, of no more reads than fill one batch.
 """
 
 import contextlib
@@ -177,8 +177,7 @@ class PlainCaller:
             torch.inference_mode(),
             torch.autocast(self._device.type, self._kind, enabled=self._kind != torch.float32),
         ):
-            scores = self._network(torch.from_numpy(batch)[:, None].to(self._device)).float()
-        return scores
+            return self._network(torch.from_numpy(batch)[:, None].to(self._device)).float()
 
 
 class WatchedCaller:

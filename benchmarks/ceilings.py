@@ -3,8 +3,8 @@
     python -m benchmarks.ceilings [--quick]
 
 The library's own matrix rate in each type, memory copies, hence each model's ceiling in samples/s; TCP over
-loopback and over the lab's paths; and how fast files of reads decode. Tables on stderr; the last line of stdout
-is JSON. Knows neither engines nor services.
+loopback and over the lab's paths; and how fast files of reads decode. Tables on stderr; the last line of
+stdout is JSON. Knows neither engines nor services.
 """
 
 import tempfile
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import h5py
 import torch
@@ -63,24 +63,19 @@ QUICK = Effort(2, 0.01, QUICK_SIZES, QUICK_BYTES, 2, 500, 0.05)
 
 def product(kind: torch.dtype, size: int, device: torch.device) -> Callable[[], float]:
     """Return what multiplies two square matrices and returns its multiplications and additions."""
-    flops = 2.0 * size**3
-    if kind == torch.int8:
-        a, b = (torch.randint(-8, 8, (size, size), dtype=kind, device=device) for _ in range(2))
-        multiply = lambda: torch._int_mm(a, b)  # noqa: E731, SLF001 - torch gives int8 products no other name
-    else:
-        x, y = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
-        out = torch.empty_like(x)
-        multiply = lambda: torch.mm(x, y, out=out)  # noqa: E731
+    a, b = ((8 * torch.randn(size, size, device=device)).to(kind) for _ in range(2))
+    # Products of int8 have no other name.
+    multiply: Any = torch._int_mm if kind == torch.int8 else torch.mm  # noqa: SLF001
 
     def work() -> float:
-        multiply()
-        return flops
+        multiply(a, b)
+        return 2.0 * size**3
 
     return work
 
 
 def matrix_rate(kind: torch.dtype, device: torch.device, effort: Effort) -> float | None:
-    """Return the best rate of any size [FLOP/s, for int8 operations/s]; None where torch has no such product."""
+    """Return the best rate of any size [FLOP/s, of int8 operations/s]; None where torch has none."""
     best = 0.0
     for size in effort.sizes:
         try:
@@ -94,14 +89,15 @@ def matrix_rate(kind: torch.dtype, device: torch.device, effort: Effort) -> floa
             return best or None
         if first.wall_s > SLOW_S:
             break
-    return best
+    return best or None
 
 
 def device_timed(work: Callable[[], float], least_s: float, device: torch.device) -> Timing:
     """Time `work`; on a GPU by its own clock, from the first kernel to the last."""
     if device.type != "cuda":
         return timed(work, least_s)
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    event: Any = torch.cuda.Event  # untyped
+    begin, end = event(enable_timing=True), event(enable_timing=True)
     torch.cuda.synchronize(device)
     cpu_s, began_s = time.process_time(), time.perf_counter()
     begin.record()

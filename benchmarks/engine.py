@@ -3,8 +3,8 @@
     python -m benchmarks.engine [--quick] [--model MODEL] [--device auto|cpu|cuda:0] [--batches 32,64,128]
                                 [--reads FILES --reference FASTA]
 
-PyTorch's plain modules, the basecaller in float32, and as it ships, in interleaved rounds: each stage alone and
-all of them, with every core to itself and with one busy competitor a core; and how far the calls differ.
+PyTorch's plain modules, the basecaller in float32, and as it ships, in interleaved rounds: each stage alone
+and all of them, with every core to itself and with one busy competitor a core; and how far the calls differ.
 Tables on stderr; the last line of stdout is JSON.
 """
 
@@ -20,7 +20,16 @@ import torch
 import typer
 
 from benchmarks.arms import CPU_ARMS, CUDA_ARMS, STAGES, AbsentArmError, Arm, Task, Turn, Worker, competitors
-from benchmarks.ceilings import QUICK, TYPES, Effort, core_words, matrix_rate, torch_threads
+from benchmarks.ceilings import (
+    CPU_SIZES,
+    GPU_SIZES,
+    QUICK,
+    TYPES,
+    Effort,
+    core_words,
+    matrix_rate,
+    torch_threads,
+)
 from benchmarks.costs import Cost, cost
 from benchmarks.identity import mapped_identity, percent_identity
 from benchmarks.measure import (
@@ -60,7 +69,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The reads, and what is known of them: sequences where they are simulated, a reference where they are not."""
+    """The reads, and what is known of them: their sequences where they are simulated, or else a reference."""
 
     reads: tuple[Read, ...]
     truths: tuple[str, ...] = ()
@@ -76,8 +85,8 @@ def simulated(scope: Scope) -> Work:
 def measure(
     workers: Mapping[str, Worker], device: torch.device, scope: Scope, effort: Effort
 ) -> tuple[dict[str, list[Turn]], dict[str, list[float | None]]]:
-    """Return the turns of every arm and stage, by "arm|stage", and the matrix rates by type [FLOP/s], all of the
-    same rounds."""
+    """Return the turns of every arm and stage, by "arm|stage", and the matrix rates by type [FLOP/s], all of
+    the same rounds."""
     turns: dict[str, Callable[[], Any]] = {}
 
     def matrix(kind: str) -> float | None:
@@ -208,8 +217,9 @@ def main(
         raise typer.BadParameter("--reference is of real reads: name them with --reads")
     sizes = parse_sizes(batches)
     scope = Scope(2, 0.01, 2, 200) if quick else Scope()
-    effort = QUICK if quick else Effort(rounds=1, least_s=0.5)
     found_device = zoo.find_device(device)
+    sizes_of_products = GPU_SIZES if found_device.type == "cuda" else CPU_SIZES
+    effort = QUICK if quick else Effort(rounds=1, least_s=0.5, sizes=sizes_of_products)
     where = str(found_device) if found_device.type == "cuda" else "cpu"
     work = real(reads, reference, reads_count) if reads else simulated(scope)
     arms = CUDA_ARMS if found_device.type == "cuda" else CPU_ARMS

@@ -29,8 +29,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What to send: `requests` in turn, to `urls` in turn. With `rate` [1/s] an open loop, else a closed one of
-    `connections`; until `seconds` are over or `count` requests are sent."""
+    """What to send: `requests` in turn, to `urls` in turn. With `rate` [1/s] an open loop, else a closed one
+    of `connections`; until `seconds` are over or `count` requests are sent."""
 
     urls: tuple[str, ...]
     requests: tuple[Request, ...]
@@ -42,8 +42,8 @@ class Load:
 
 @dataclass(slots=True)
 class Answers:
-    """What came back, `wall_s` after the first request was sent. `server_ms` is what Server-Timing said of the
-    network and decoding, one for each of `latency_ms`, where it said anything."""
+    """What came back, `wall_s` after the first request was sent. `server_ms` is what Server-Timing said of
+    the network and decoding, one for each of `latency_ms`, where it said anything."""
 
     wall_s: float = 0.0
     requests: int = 0
@@ -113,9 +113,7 @@ def _send(load: Load) -> Answers:
         try:
             response = client.post(request.path, body=request.body, headers=headers)
             content = response.read()
-            if response.status_code != 200:
-                raise OSError(f"{response.status_code} {content[:300]!r}")
-            bases = len(orjson.loads(content)["sequence"]) if request.counts else 0
+            bases = _bases(response.status_code, content, counts=request.counts)
         except (OSError, KeyError, orjson.JSONDecodeError) as error:
             answers.failures += 1
             answers.failure = repr(error)
@@ -147,3 +145,11 @@ def _send(load: Load) -> Answers:
     for client in clients:
         client.close()
     return answers
+
+
+def _bases(status: int, content: bytes, *, counts: bool) -> int:
+    import orjson  # noqa: PLC0415 - in the client's process only
+
+    if status != 200:
+        raise OSError(f"{status} {content[:300]!r}")
+    return len(orjson.loads(content)["sequence"]) if counts else 0

@@ -1,7 +1,7 @@
-"""What every benchmark does with what it measures: arms in interleaved rounds, their spread, tables, a record.
+"""What every benchmark does with what it measures: arms in rounds, their spread, tables, a record.
 
-Figures are of one run on one machine: each round runs every arm once, in random order, so that whatever else the
-machine does falls on all of them. What was not measured is None, and is shown as nothing.
+Figures are of one run on one machine: each round runs every arm once, in random order, so that whatever else
+the machine does falls on all of them. What was not measured is None, and is shown as nothing.
 """
 
 import json
@@ -31,7 +31,7 @@ if not console.is_terminal:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What some work took: its amount in its own unit, time on the clock, and processor time of the process."""
+    """What some work took: its amount in its own unit, time on the clock, the process's processor time."""
 
     amount: float
     wall_s: float

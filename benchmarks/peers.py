@@ -1,14 +1,12 @@
-"""Servers to stand beside the service, for the same work: the same caller, weights, limits of batches and client.
+"""Servers to stand beside the service, for the same work: the same caller, weights, batch limit and client.
 
-    python -m benchmarks.peers sink|fastapi|litserve|mosec --port PORT [--model MODEL]
+    python -m benchmarks.peers sink|fastapi --port PORT [--model MODEL]
 
-sink reads bodies and answers "ok" under the service's own settings of uvicorn; fastapi is what one writes in ten
-minutes, FastAPI and torch without batching. LitServe and mosec batch requests, and are to be installed:
-pip install --target FOLDER -c constraints.txt litserve mosec, and PYTHONPATH=FOLDER.
+sink reads bodies and answers "ok" under the service's own settings of uvicorn; fastapi is what one writes in
+ten minutes, FastAPI and torch without batching. LitServe and mosec, in litserve_peer and mosec_peer, batch requests and are
+to be installed: pip install --target FOLDER -c constraints.txt litserve mosec, and PYTHONPATH=FOLDER.
 """
 
-import base64
-import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -92,74 +90,8 @@ def fastapi_app(caller: Caller) -> Any:
     return app
 
 
-def run_litserve(model: str, port: int) -> None:
-    """Serve with LitServe, which takes JSON: the signal is in base64."""
-    import litserve  # noqa: PLC0415
-
-    class Api(litserve.LitAPI):  # type: ignore[misc]  # untyped
-        """The model, in LitServe's words."""
-
-        def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe's signature
-            """Load the model."""
-            self.caller = load(model)
-
-        def decode_request(self, request: dict[str, str]) -> bytes:
-            """Return the signal."""
-            return base64.b64decode(request["signal"])
-
-        def batch(self, inputs: list[bytes]) -> list[bytes]:
-            """Leave reads of any lengths side by side."""
-            return inputs
-
-        def predict(self, bodies: list[bytes]) -> list[dict[str, Any]]:
-            """Call a batch of reads."""
-            return answer(self.caller, bodies)
-
-        def unbatch(self, output: list[dict[str, Any]]) -> list[dict[str, Any]]:
-            """Return the calls."""
-            return output
-
-        def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
-            """Return one call."""
-            return output
-
-    api = Api(max_batch_size=zoo.load(model).batch_chunks, batch_timeout=WAIT_S, api_path="/v1/basecall")
-    server = litserve.LitServer(api, accelerator="cpu", timeout=False)
-    server.run(port=port, host="127.0.0.1", generate_client_file=False, log_level="warning")
-
-
-def run_mosec(model: str, port: int) -> None:
-    """Serve with mosec, whose front is Rust; raw bodies in, JSON out."""
-    import mosec  # noqa: PLC0415
-
-    class Worker(mosec.Worker):  # type: ignore[misc]  # untyped
-        """The model, in mosec's words."""
-
-        def __init__(self) -> None:
-            self.caller = load(model)
-
-        def deserialize(self, data: bytes) -> bytes:
-            """Return the signal as it came."""
-            return data
-
-        def forward(self, data: list[bytes]) -> list[dict[str, Any]]:
-            """Call a batch of reads."""
-            return answer(self.caller, data)
-
-    sys.argv = ["mosec", "--address", "127.0.0.1", "--port", str(port), "--timeout", "600000"]
-    server = mosec.Server()
-    server.append_worker(
-        Worker,
-        route="/v1/basecall",
-        max_batch_size=zoo.load(model).batch_chunks,
-        max_wait_time=int(1e3 * WAIT_S),
-        timeout=600,
-    )
-    server.run()
-
-
 def main(
-    peer: Annotated[str, typer.Argument(help="sink, fastapi, litserve or mosec.")],
+    peer: Annotated[str, typer.Argument(help="sink or fastapi.")],
     port: Annotated[int, typer.Option(help="The port to listen on.")],
     model: Annotated[str, typer.Option(help="As for fiveways serve.")] = zoo.DEFAULT,
 ) -> None:
@@ -169,12 +101,8 @@ def main(
             serve_app(sink, port)
         case "fastapi":
             serve_app(fastapi_app(load(model)), port)
-        case "litserve":
-            run_litserve(model, port)
-        case "mosec":
-            run_mosec(model, port)
         case _:
-            raise typer.BadParameter(f"{peer!r} is none of sink, fastapi, litserve, mosec")
+            raise typer.BadParameter(f"{peer!r} is neither sink nor fastapi")
 
 
 if __name__ == "__main__":

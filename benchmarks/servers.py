@@ -20,6 +20,7 @@ import psutil
 from benchmarks.hammer import Request
 
 START_S, END_S = 180.0, 10.0
+BATCHING_PEERS = ("litserve", "mosec")
 FIVEWAYS = str(Path(sys.executable).with_name("fiveways"))
 
 
@@ -50,8 +51,9 @@ def service(model: str) -> Kind:
 
 
 def peer(name: str, model: str, packages: Path | None = None) -> Kind:
-    """Return one of `benchmarks.peers`."""
-    command = (sys.executable, "-m", "benchmarks.peers", name, "--model", model)
+    """Return one of `benchmarks.peers`, or of the modules of peers that have one of their own."""
+    module = (f"benchmarks.{name}_peer",) if name in BATCHING_PEERS else ("benchmarks.peers", name)
+    command = (sys.executable, "-m", *module, "--model", model)
     return Kind(name, command, packages, takes_json=name == "litserve")
 
 

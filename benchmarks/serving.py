@@ -2,8 +2,8 @@
 
     python -m benchmarks.serving [--quick] [--model MODEL] [--peers FOLDER] [--reads-count 1000000]
 
-The service is a real `fiveways serve`, its client a process of the same machine. FOLDER holds LitServe and mosec,
-see `benchmarks.peers`. Tables on stderr; the last line of stdout is JSON.
+The service is a real `fiveways serve`, its client a process of the same machine. FOLDER holds LitServe and
+mosec, see `benchmarks.peers`. Tables on stderr; the last line of stdout is JSON.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,7 @@ from benchmarks.measure import (
     say,
     spread,
 )
-from benchmarks.servers import Server, peer, service
+from benchmarks.servers import BATCHING_PEERS, Server, peer, service
 from models import zoo
 from models.config import load_config
 from models.null import NullCaller
@@ -219,7 +219,7 @@ def measure_peers(record: Record, hammer: Hammer, model: str, scope: Scope, pack
     requests = requests_of(reads)
     kinds = [service(model), peer("fastapi", model)]
     absent: list[str] = []
-    for name in ("litserve", "mosec"):
+    for name in BATCHING_PEERS:
         if (packages and (packages / name).is_dir()) or find_spec(name):
             kinds.append(peer(name, model, packages))
         else:

@@ -1,4 +1,4 @@
-"""How fast one TCP connection of this machine is: over loopback, and over the lab's paths where one can be built.
+"""How fast one TCP connection of this machine is: over loopback, and over the lab's paths where it has any.
 
     python -m benchmarks.tcp [--rounds N] [--seconds S]     # in the sandbox: prints JSON
 
@@ -120,7 +120,7 @@ def main(rounds: Annotated[int, typer.Option()] = 3, seconds: Annotated[float, t
 
             return flow(lab.listeners, connect, seconds)
 
-        arms = {path.name: lambda path=path: over(path.url, path.netns) for path in lab.paths}  # type: ignore[misc]
+        arms = {path.name: lambda path=path: over(path.url, path.netns) for path in lab.paths}
         print(json.dumps(interleave(arms, rounds)))
 
 
