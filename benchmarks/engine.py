@@ -309,11 +309,8 @@ def _add_rates(
         "ceiling_samples_per_s": ceiling,
         "matrix_flops_per_s": dict(matrix),
         "samples_per_s": {
-            key.removesuffix("|quiet").replace("|", ": "): spread(
-                [turn.timing.per_s for turn in turns]
-            ).median
+            key.replace("|", ": "): spread([turn.timing.per_s for turn in turns]).median
             for key, turns in found.items()
-            if key.endswith("|quiet")
         },
     }
 

@@ -3,8 +3,8 @@
     python -m benchmarks.peers sink|fastapi --port PORT [--model MODEL]
 
 sink reads bodies and answers "ok" under the service's own settings of uvicorn; fastapi is what one writes in
-ten minutes, FastAPI and torch without batching. LitServe and mosec, in litserve_peer and mosec_peer, batch requests and are
-to be installed: pip install --target FOLDER -c constraints.txt litserve mosec, and PYTHONPATH=FOLDER.
+ten minutes, FastAPI and torch without batching. LitServe and mosec, in litserve_peer and mosec_peer, batch
+requests and are to be installed: pip install --target FOLDER -c constraints.txt litserve mosec.
 """
 
 from collections.abc import Sequence

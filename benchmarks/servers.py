@@ -68,9 +68,11 @@ class Server:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        environment = os.environ | (
-            {"PYTHONPATH": str(self.kind.packages.resolve())} if self.kind.packages else {}
-        )
+        environment = dict(os.environ)
+        if packages := self.kind.packages:
+            environment["PYTHONPATH"] = str(packages.resolve())
+            # Where mosec looks for its front, among other places.
+            environment["PYTHONUSERBASE"] = str(packages.resolve())
         self._log = tempfile.TemporaryFile()
         began_s = time.monotonic()
         self._process = subprocess.Popen(  # noqa: S603 - our own
