@@ -16,7 +16,7 @@ BASE_IMAGE  ?=
 INDEX       ?=
 TORCH_INDEX ?=
 
-.PHONY: setup test lint bench image clean
+.PHONY: setup test lint bench bench-speed image clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -44,6 +44,14 @@ lint: setup
 
 bench: setup
 	$(BIN)/fiveways bench lab $(if $(READS),--reads '$(READS)') $(ARGS)
+
+# Servers that stand beside the service; where they cannot be installed, the report says so.
+PEERS := $(VENV)/peers
+
+bench-speed: setup
+	@$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt --target $(PEERS) --upgrade litserve mosec 2>$(VENV)/peers.log \
+	  || { mkdir -p $(PEERS); echo "LitServe and mosec cannot be installed here; see $(VENV)/peers.log" >&2; }
+	$(BIN)/python -m benchmarks.speed --peers $(PEERS) $(ARGS)
 
 image:
 	for target in loadgen service; do \

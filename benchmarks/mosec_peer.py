@@ -1,0 +1,54 @@
+"""mosec on the same work, see `benchmarks.peers`: raw bodies in through its front in Rust, JSON out.
+
+Its own file, because its workers are spawned and import it by name. mosec reads the command line itself.
+"""
+
+import os
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.peers import WAIT_S, answer, load
+from models import zoo
+
+mosec: Any = import_module("mosec")
+MODEL = "FIVEWAYS_MOSEC_MODEL"
+"""How the workers, which are made without arguments, are told the model."""
+LONGEST_REQUEST_S = 600
+
+
+class Worker(mosec.Worker):  # type: ignore[misc]  # untyped
+    """The model, in mosec's words."""
+
+    def __init__(self) -> None:
+        self._caller = load(os.environ[MODEL])
+
+    def deserialize(self, data: bytes) -> bytes:
+        """Return the signal as it came."""
+        return data
+
+    def forward(self, data: list[bytes]) -> list[dict[str, Any]]:
+        """Call a batch of reads."""
+        return answer(self._caller, data)
+
+
+def main(port: Annotated[int, typer.Option()], model: Annotated[str, typer.Option()] = zoo.DEFAULT) -> None:
+    """Serve until killed."""
+    sys.argv = ["mosec", "--address", "127.0.0.1", "--port", str(port)]
+    sys.argv += ["--timeout", str(1000 * LONGEST_REQUEST_S)]
+    os.environ[MODEL] = model
+    server = mosec.Server()
+    server.append_worker(
+        Worker,
+        route="/v1/basecall",
+        max_batch_size=zoo.load(model).batch_chunks,
+        max_wait_time=int(1e3 * WAIT_S),
+        timeout=LONGEST_REQUEST_S,
+    )
+    server.run()
+
+
+if __name__ == "__main__":
+    typer.run(main)
