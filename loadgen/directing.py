@@ -7,6 +7,7 @@ observation.
 
 import logging
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path as File
@@ -34,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 LOCAL = "local"
 """What locust calls the node of a runner without workers."""
+CREWS_COME_S = 60.0
+"""How long workers may take to load their reads; blocks that lack users are void."""
+LOOK_AGAIN_S = 0.1
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
 
@@ -169,7 +173,17 @@ class Director:
         # Requests that failed are in the observations, and do not make locust fail.
         self._environment.process_exit_code = 0
         if self._plan:
+            self._wait_for_crews(self._plan)
             self._play(self._plan)
+
+    def _wait_for_crews(self, plan: Plan) -> None:
+        """Return once every path has its users, but after CREWS_COME_S at the latest: a master takes its
+        workers' users for spawned while they still load their reads."""
+        give_up_s = time.monotonic() + CREWS_COME_S
+        while any(sum(self._crews(path).values()) < plan.most_users for path in plan.paths):
+            if time.monotonic() >= give_up_s:
+                return
+            gevent.sleep(LOOK_AGAIN_S)
 
     def _play_paths(self) -> None:
         options = self._environment.parsed_options

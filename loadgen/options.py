@@ -286,7 +286,8 @@ def take_plan(options: Namespace) -> Plan:
     # Where the options are those of the plan, every worker is sent them with the order to spawn.
     options.plan_reads = asdict(plan.reads)
     options.check_share, options.expected = plan.check_share, plan.expected
-    options.num_users = options.spawn_rate = plan.most_users
+    # Workers of one label have nothing to do in blocks of another.
+    options.num_users = options.spawn_rate = plan.most_users * len({path.attach for path in plan.paths})
     return plan
 
 
