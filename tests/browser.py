@@ -86,7 +86,13 @@ os.execv(sys.argv[3], sys.argv[3:])
 def browsing(chromium: str, profile: Path) -> Iterator[Page]:
     requests_out, requests_in = os.pipe()
     answers_out, answers_in = os.pipe()
-    options = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe")
+    options = (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--remote-debugging-pipe",
+        "--window-size=1280,1400",
+    )
     command = [sys.executable, "-c", BECOME, str(requests_out), str(answers_in), chromium, *options]
     command.append(f"--user-data-dir={profile}")
     process = subprocess.Popen(command, pass_fds=(requests_out, answers_in), stderr=subprocess.DEVNULL)

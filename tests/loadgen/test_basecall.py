@@ -289,7 +289,7 @@ def test_the_web_ui_has_a_tab_with_bases_per_second(
         assert float(shown[head.index("bases/s")].replace(",", "")) > 0
         captions = "[...document.querySelectorAll('#fiveways figcaption')]"
         charts = f"{captions}.map(caption => caption.firstChild.data.trim())"
-        page.wait_for(f"{charts}.length >= 4 && !!document.querySelector('#fiveways polygon')")
+        page.wait_for(f"{charts}.length >= 4 && !!document.querySelector('#fiveways polyline')")
         assert page.evaluate(charts)[:3] == ["Bases per second", "Latency", "Where an answer's time goes"]
         page.keep_screenshot(artefacts / "loadgen-tab.png")
         page.open(f"http://127.0.0.1:{port}/?tab=stats")
