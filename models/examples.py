@@ -75,8 +75,8 @@ def cut(
 
 def augment(signal: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Return `signal` as another pore would have shown it: its own scale, offset and a little noise."""
-    scaled = signal * np.float32(np.exp(rng.normal(0, 0.06))) + np.float32(rng.normal(0, 0.08))
-    return scaled + rng.standard_normal(len(signal)).astype(np.float32) * np.float32(abs(rng.normal(0, 0.06)))
+    scaled = signal * np.float32(np.exp(rng.normal(0, 0.07))) + np.float32(rng.normal(0, 0.10))
+    return scaled + rng.standard_normal(len(signal)).astype(np.float32) * np.float32(abs(rng.normal(0, 0.08)))
 
 
 class RealSource:
@@ -94,7 +94,7 @@ class RealSource:
         while True:
             index = int(np.searchsorted(self._cumulative, rng.random()))
             read = self._reads[min(index, len(self._reads) - 1)]
-            speed = float(np.exp(rng.normal(0, 0.08)))
+            speed = float(np.exp(rng.normal(0, 0.10)))
             needed = int(self._samples * speed) + 2
             lead = self._context - CENTRE
             last = int(np.searchsorted(read.starts, read.starts[-1] - needed)) - 1
