@@ -13,7 +13,7 @@ from models.null import NullCaller
 from models.weights import load_network
 
 ZOO = Path(__file__).parent / "zoo"
-DEFAULT = "r9.4.1_fast@v1"
+DEFAULT = "r9.4.1_fast@v2"
 
 
 def names() -> list[str]:
