@@ -38,6 +38,7 @@ from benchmarks.measure import (
     Section,
     at_least,
     at_most,
+    end_in_order,
     interleave,
     machine,
     ratio,
@@ -213,6 +214,7 @@ def main(
     reads_count: Annotated[int, typer.Option(min=1, help="The most of --reads that are called.")] = 200,
 ) -> None:
     """Measure the engines on this machine."""
+    end_in_order()
     if reference and not reads:
         raise typer.BadParameter("--reference is of real reads: name them with --reads")
     sizes = parse_sizes(batches)

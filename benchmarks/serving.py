@@ -27,6 +27,7 @@ from benchmarks.measure import (
     Spread,
     at_least,
     at_most,
+    end_in_order,
     interleave,
     machine,
     percentile,
@@ -371,6 +372,7 @@ def main(
     ] = None,
 ) -> None:
     """Measure the service on this machine."""
+    end_in_order()
     wanted = only.split(",") if only else list(PARTS)
     if unknown := [part for part in wanted if part not in PARTS]:
         raise typer.BadParameter(f"--only: {', '.join(unknown)} is none of {', '.join(PARTS)}")
