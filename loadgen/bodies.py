@@ -9,14 +9,14 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
 from typing import Literal, get_args
 from urllib.parse import urlencode
 
+from reads.arrow_stream import reads_to_stream
 from reads.files import open_reads
 from reads.read import Read
 from reads.simulate import simulate_reads
-from reads.wire import OCTET_STREAM, signal_to_bytes
+from reads.wire import ARROW_STREAM, OCTET_STREAM, signal_to_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,6 @@ MAX_BODY_BYTES = 256 * 1024 * 1024
 BodyType = Literal["octet-stream", "arrow", "arrow-vbz"]
 """How a read is put into a request: its samples alone; or a stream of one row with these, or with VBZ."""
 BODY_TYPES: tuple[BodyType, ...] = get_args(BodyType)
-ARROW_STREAM = "application/vnd.apache.arrow.stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +99,7 @@ def _octet_stream(read: Read) -> Body:
 
 
 def _arrow(read: Read, *, vbz: bool) -> Body:
-    # Taking long to import, and wanted by few.
-    streams = import_module("reads.arrow_stream")
-    return Body(read.read_id, "", streams.reads_to_stream([read], vbz=vbz), len(read.signal), ARROW_STREAM)
+    return Body(read.read_id, "", reads_to_stream([read], vbz=vbz), len(read.signal), ARROW_STREAM)
 
 
 _BODIES: dict[BodyType, Callable[[Read], Body]] = {

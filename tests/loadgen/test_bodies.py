@@ -9,9 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 import loadgen.bodies
-from loadgen.bodies import ARROW_STREAM, Body, ReadSource, prepare_bodies, shuffled, split_reads
+from loadgen.bodies import Body, ReadSource, prepare_bodies, shuffled, split_reads
+from reads.arrow_stream import entries
 from reads.errors import ReadFileError
 from reads.read import Calibration, Read
+from reads.wire import ARROW_STREAM
 from reads.writer import read_writer
 
 
@@ -91,13 +93,12 @@ def test_no_more_signal_is_held_than_the_limit(
 
 @pytest.mark.parametrize("vbz", [False, True])
 def test_a_read_can_be_sent_as_an_arrow_stream(tmp_path: Path, *, vbz: bool) -> None:
-    streams = pytest.importorskip("reads.arrow_stream", reason="reads knows no Arrow streams yet")
     reads = [replace(read_of(np.arange(700, dtype=np.int16)), read_id="a")]
     bodies = list(split_reads(reads, 300, "arrow-vbz" if vbz else "arrow"))
     assert [(body.read_id, body.samples) for body in bodies] == [("a:0", 300), ("a:300", 300), ("a:600", 100)]
     assert {(body.query, body.media_type) for body in bodies} == {("", ARROW_STREAM)}
     (tmp_path / "body").write_bytes(bodies[1].content)
-    (entry,) = streams.entries(tmp_path / "body")
+    (entry,) = entries(tmp_path / "body")
     sent = entry.decode()
     assert (sent.read_id, sent.sample_rate, sent.calibration) == ("a:300", 4000.0, reads[0].calibration)
     assert sent.signal.tolist() == list(range(300, 600))

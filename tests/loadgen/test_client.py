@@ -15,10 +15,11 @@ from conftest import missing
 from sandboxed import require_sandbox, run_in_sandbox
 from wire_server import TIMING, Reply, WireServer, right_answer, serving
 
-from loadgen.bodies import ARROW_STREAM, Body
+from loadgen.bodies import Body
 from loadgen.client import MAX_RETRY_AFTER_S, BasecallClient, parse_server_timing
 from loadgen.counters import ServerCounters
 from loadgen.errors import CallError, RejectedError
+from reads.wire import ARROW_STREAM
 
 BODY = Body("a:0", "read_id=a%3A0&sample_rate=4000.0&offset=6.0&scale=0.18", bytes(1800), 900)
 
