@@ -51,7 +51,7 @@ COPY constraints.txt /
 RUN pip --python /opt/fiveways/bin/python install --no-cache-dir --no-compile \
       ${INDEX:+--index-url "$INDEX"} --constraint /constraints.txt \
       deprecated flask geventhttpclient gevent h5py httpx iso8601 lib-pod5 locust more-itertools numpy \
-      ont-fast5-api orjson packaging prometheus-client psutil pyarrow pyroute2 pytz scipy setuptools tqdm \
+      ont-fast5-api orjson packaging prometheus-client psutil pyarrow pyroute2 pysam pytz scipy setuptools tqdm \
       vbz-h5py-plugin
 COPY --from=wheel /wheels /wheels
 RUN pip --python /opt/fiveways/bin/python install --no-cache-dir --no-compile --no-deps \
