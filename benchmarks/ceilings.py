@@ -25,8 +25,8 @@ from benchmarks import tcp
 from benchmarks.costs import Cost, cost
 from benchmarks.measure import Cell, Record, Section, Spread, Timing, interleave, machine, say, spread, timed
 from models import zoo
-from models.basecaller import usable_cores
 from models.config import load_config
+from reads.cores import usable_cores
 from reads.files import open_reads
 from reads.simulate import simulate_reads
 from reads.writer import read_writer

@@ -45,8 +45,8 @@ from benchmarks.measure import (
     spread,
 )
 from models import zoo
-from models.basecaller import usable_cores
 from models.config import load_config
+from reads.cores import usable_cores
 from reads.files import open_reads
 from reads.read import Read
 from reads.simulate import simulate_reads

@@ -20,8 +20,31 @@ STRIDE = 10
 OVERLAP = 400
 
 
-class PacedCaller:
-    """Calls a base every STRIDE samples: the mean of these, rounded, modulo 4. A batch takes `batch_s`."""
+class MeanCaller:
+    """Calls a base every STRIDE samples, whatever the company: the mean of these, rounded, modulo 4."""
+
+    def score(self, batch: NDArray[np.float32]) -> Any:
+        """Return the means."""
+        return batch.reshape(len(batch), -1, STRIDE).mean(2)
+
+    def decode(self, scores: Any) -> Sequence[ChunkCall]:
+        """Call a base from each mean."""
+        return [
+            ChunkCall(
+                moves=np.ones(len(means), np.uint8),
+                bases=(np.round(means).astype(np.int64) % 4).astype(np.uint8),
+                phred=np.full(len(means), 20, np.float32),
+            )
+            for means in scores
+        ]
+
+    def stitch(self, chunks: Chunks, calls: Sequence[ChunkCall]) -> Basecall:
+        """Join the calls."""
+        return stitch(chunks, calls, STRIDE)
+
+
+class PacedCaller(MeanCaller):
+    """Takes `batch_s` for a batch."""
 
     name = "paced"
     sample_rate = 4000.0
@@ -43,19 +66,4 @@ class PacedCaller:
     def score(self, batch: NDArray[np.float32]) -> Any:
         """Take the time, and return the means."""
         time.sleep(self._batch_s)
-        return batch.reshape(len(batch), -1, STRIDE).mean(2)
-
-    def decode(self, scores: Any) -> Sequence[ChunkCall]:
-        """Call a base from each mean."""
-        return [
-            ChunkCall(
-                moves=np.ones(len(means), np.uint8),
-                bases=(np.round(means).astype(np.int64) % 4).astype(np.uint8),
-                phred=np.full(len(means), 20, np.float32),
-            )
-            for means in scores
-        ]
-
-    def stitch(self, chunks: Chunks, calls: Sequence[ChunkCall]) -> Basecall:
-        """Join the calls."""
-        return stitch(chunks, calls, STRIDE)
+        return super().score(batch)

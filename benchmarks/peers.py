@@ -46,22 +46,10 @@ def serve_app(app: Any, port: int) -> None:
     """Serve an ASGI application as the service is served."""
     import uvicorn  # noqa: PLC0415 - each peer has its own needs
 
-    from service.server import CLOSE_S, KEEP_ALIVE_S, LISTEN_BACKLOG, listen  # noqa: PLC0415
+    from service.server import UVICORN, listen  # noqa: PLC0415
     from service.settings import Settings  # noqa: PLC0415
 
-    config = uvicorn.Config(
-        app,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=CLOSE_S,
-        backlog=LISTEN_BACKLOG,
-    )
-    uvicorn.Server(config).run(sockets=listen(Settings(port=port)))
+    uvicorn.Server(uvicorn.Config(app, **UVICORN)).run(sockets=listen(Settings(port=port)))
 
 
 async def sink(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001 - an ASGI application

@@ -82,6 +82,11 @@ def format_interval(verdict: Verdict) -> str:
     return f"[{verdict.low:.4f}, {verdict.high:.4f}]"
 
 
+def verdict_cells(value: float | None, verdict: Verdict, words: str) -> tuple[str, str, str, str]:
+    """Return a row's end in a table of verdicts: its value, the ratio, its interval, and what they say."""
+    return format_number(value), format_ratio(verdict.ratio), format_interval(verdict), words
+
+
 def format_beside(row: Comparison | Contrast) -> str:
     """Return how a row is to host networking, with the interval: a ratio, or a difference with its sign."""
     if isinstance(row, Contrast):

@@ -13,7 +13,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from loadgen import plots
-from loadgen.page import format_interval, format_number, format_ratio, render_page
+from loadgen.page import render_page, verdict_cells
 from loadgen.reanalysis import Reanalysis
 from loadgen.repeats import Repeat
 from loadgen.tables import flat, write_table
@@ -49,14 +49,7 @@ def reading_table(reanalysis: Reanalysis) -> Table:
     table.add_column("interval", no_wrap=True)
     table.add_column("verdict", min_width=24)
     for row in reanalysis.readings:
-        table.add_row(
-            row.system,
-            row.path,
-            format_number(row.value),
-            format_ratio(row.verdict.ratio),
-            format_interval(row.verdict),
-            row.words,
-        )
+        table.add_row(row.system, row.path, *verdict_cells(row.value, row.verdict, row.words))
     return table
 
 

@@ -16,7 +16,7 @@ from loadgen import plots
 from loadgen.analysis import analyse
 from loadgen.facts import Fact
 from loadgen.measure import BASES, MEASURES, RATES
-from loadgen.page import format_interval, format_number, format_ratio, render_page
+from loadgen.page import render_page, verdict_cells
 from loadgen.plan import Arm
 from loadgen.results import SCHEMA, Comparison, Contrast, Results, Run
 from loadgen.tables import flat, settings, write_table, write_tables
@@ -113,13 +113,7 @@ def verdict_table(run: Run, results: Results, arm: Arm) -> Table:
     table.add_column("interval", no_wrap=True)
     table.add_column("verdict", min_width=24)
     for row in (*results.of(BASES, arm), results.control(BASES, arm)):
-        table.add_row(
-            row.path,
-            format_number(row.value),
-            format_ratio(row.verdict.ratio),
-            format_interval(row.verdict),
-            row.words,
-        )
+        table.add_row(row.path, *verdict_cells(row.value, row.verdict, row.words))
     return table
 
 

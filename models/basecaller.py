@@ -15,12 +15,12 @@ from models.basecall import Basecall
 from models.caller import Caller, ChunkCall, Chunks
 from models.chunks import cut, stitch
 from models.config import ModelConfig
-from models.cores import usable_cores
 from models.decode import decode_batch, decode_chunk
 from models.errors import SampleRateError
 from models.native.native import NativeNetwork, native
 from models.network import Network
 from models.scaling import scaled, strand_start
+from reads.cores import usable_cores
 from reads.read import Read
 
 ROWS_PER_STREAM = 4

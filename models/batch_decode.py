@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from models.beam import CUT, FACTOR, POWER, SEED
+from models.crf import SMALLEST
 
-SMALLEST = 1e-8
-"""Added to posteriors before the logarithm: impossible steps stay finite."""
 FAR = -1e30
 """The log weight of what cannot be."""
 

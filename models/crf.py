@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
+SMALLEST = 1e-8
+"""Added to posteriors before the logarithm: impossible steps stay finite."""
+
 
 @njit(cache=True, nogil=True, fastmath=True)
 def forward(w, stay, alpha, norms):  # type: ignore[no-untyped-def]

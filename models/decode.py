@@ -17,8 +17,6 @@ from models.caller import ChunkCall
 from models.config import ModelConfig
 from models.native import decoding as native
 
-SMALLEST = 1e-8
-"""Added to posteriors before the logarithm: impossible steps stay finite."""
 MOST_CELLS = 1 << 28
 """States of all steps of all chunks that are decoded at once on a device: about 4 GiB of its memory."""
 LEAST_ERROR = 1e-5
@@ -53,7 +51,7 @@ def best_path(
     """
     _, states, width = scores.shape
     find = native.best_path if native.can_decode(states, width) else reference_path
-    moves, path, held = find(scores, blank, SMALLEST)
+    moves, path, held = find(scores, blank, crf.SMALLEST)
     return moves, path, _surest(moves, held)
 
 

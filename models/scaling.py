@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from reads.read import Read
 
-STRATEGIES = ("med_mad", "quantile", "pa")
-
 LEAST_TRIM = 10
 """Samples that are always cut from the start of a read that is trimmed."""
 WINDOW, PEAK, MOST_SAMPLES, LEAST_IN_PEAK = 40, 2.4, 8000, 3

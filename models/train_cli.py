@@ -140,13 +140,13 @@ def model(
     import torch  # noqa: PLC0415
 
     from models.console import stopping, training_bar  # noqa: PLC0415
-    from models.cores import usable_cores  # noqa: PLC0415
     from models.errors import DeviceError  # noqa: PLC0415
     from models.material import simulated_held_out  # noqa: PLC0415
     from models.network import Network  # noqa: PLC0415
     from models.train import Trainer, TrainSettings  # noqa: PLC0415
     from models.training import Training, reporter  # noqa: PLC0415
     from models.zoo import find_device  # noqa: PLC0415
+    from reads.cores import usable_cores  # noqa: PLC0415
     from reads.levels import chemistry as levels_of  # noqa: PLC0415
 
     if (hours is None) == (steps is None):

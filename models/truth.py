@@ -16,11 +16,11 @@ from models.basecall import Basecall
 from models.basecaller import call
 from models.called import Called
 from models.caller import Caller
-from models.cores import usable_cores
 from models.examples import AlignedRead
 from models.mapping import GAP, Reference
 from models.mapping import Mapping as ReferenceMapping
 from models.scaling import normalise
+from reads.cores import usable_cores
 from reads.estimate import Aligned
 from reads.kmers import codes_of, kmers
 from reads.levels import Levels

@@ -51,10 +51,11 @@ def simulate(
     import json  # noqa: PLC0415 - keeps `fiveways --help` quick
     from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415
 
+    from reads.cores import usable_cores  # noqa: PLC0415
     from reads.errors import ReadsError  # noqa: PLC0415
     from reads.fasta import read_fasta  # noqa: PLC0415
     from reads.levels import chemistry as levels_of  # noqa: PLC0415
-    from reads.parallel import simulated_in_order, usable_processes  # noqa: PLC0415
+    from reads.parallel import simulated_in_order  # noqa: PLC0415
     from reads.progress import counting  # noqa: PLC0415
     from reads.simulate import Pore, Simulation  # noqa: PLC0415
     from reads.truth import TruthWriter  # noqa: PLC0415
@@ -72,7 +73,7 @@ def simulate(
             strands=strands,
             pore=Pore(speed_sd=speed_sd, noise=noise, drift_sd=drift_sd),
         )
-        made = simulated_in_order(simulation, count, processes or usable_processes())
+        made = simulated_in_order(simulation, count, processes or usable_cores())
         with reads, truth:
             for one in counting(made, "simulating", count, lambda one: len(one.sequence), "bases"):
                 reads.write(one.read)

@@ -1,6 +1,5 @@
 """Simulated reads made by several processes, in order: the same ones however many processes there are."""
 
-import os
 import signal
 from collections import deque
 from collections.abc import Iterator
@@ -40,11 +39,6 @@ def simulated_in_order(simulation: Simulation, count: int, processes: int) -> It
             yield from made
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def usable_processes() -> int:
-    """Return the number of cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _begin(simulation: Simulation) -> None:

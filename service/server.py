@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -33,6 +34,18 @@ KEEP_ALIVE_S = 75
 CLOSE_S = 5
 """How long connections may take to close at the end."""
 LISTEN_BACKLOG = 2048
+UVICORN: dict[str, Any] = {
+    "ws": "none",
+    "lifespan": "off",
+    "log_config": None,
+    "access_log": False,
+    "proxy_headers": False,
+    "server_header": False,
+    "timeout_keep_alive": KEEP_ALIVE_S,
+    "timeout_graceful_shutdown": CLOSE_S,
+    "backlog": LISTEN_BACKLOG,
+}
+"""uvicorn's settings, whatever it serves; what is measured beside the service is served with them, too."""
 FAILED, USED_WRONGLY, INTERRUPTED = 1, 2, 130
 
 
@@ -105,16 +118,8 @@ class SignalledServer(uvicorn.Server):
     def __init__(self, service: Service) -> None:
         config = uvicorn.Config(
             create_app(service),
+            **UVICORN,
             http=guarded_protocol(service.settings),
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=CLOSE_S,
-            backlog=LISTEN_BACKLOG,
             # The connections' own limit says what is wrong: this one must not come first.
             h11_max_incomplete_event_size=2 * service.settings.max_header_bytes,
         )

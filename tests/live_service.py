@@ -12,9 +12,9 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from models.basecall import Basecall
-from models.caller import Caller, ChunkCall, Chunks
-from models.chunks import cut, stitch
+from benchmarks.paced import STRIDE, MeanCaller
+from models.caller import Caller, Chunks
+from models.chunks import cut
 from models.errors import SampleRateError
 from reads.read import Calibration, Read, Signal
 from service.server import SignalledServer, listen
@@ -25,11 +25,10 @@ WAIT_S = 60.0
 """How long tests wait for what should come at once."""
 START_S = 300.0
 """How long a service may take to be ready: a real model is loaded and compiled, perhaps on a busy machine."""
-STRIDE = 10
 
 
-class TinyCaller:
-    """Calls a base every STRIDE samples, whatever the company: the mean of these, rounded, modulo 4."""
+class TinyCaller(MeanCaller):
+    """Takes reads of one sample rate, in small chunks."""
 
     name = "tiny"
     sample_rate = 4000.0
@@ -40,22 +39,6 @@ class TinyCaller:
         if read.sample_rate != self.sample_rate:
             raise SampleRateError(f"{read.sample_rate:g} Hz, not {self.sample_rate:g} Hz")
         return cut(read.signal.astype(np.float32), self.chunk_samples, 4 * STRIDE, STRIDE)
-
-    def score(self, batch: NDArray[np.float32]) -> Any:
-        return batch.reshape(len(batch), -1, STRIDE).mean(2)
-
-    def decode(self, scores: Any) -> Sequence[ChunkCall]:
-        return [
-            ChunkCall(
-                moves=np.ones(len(means), np.uint8),
-                bases=(np.round(means).astype(np.int64) % 4).astype(np.uint8),
-                phred=np.full(len(means), 20, np.float32),
-            )
-            for means in scores
-        ]
-
-    def stitch(self, chunks: Chunks, calls: Sequence[ChunkCall]) -> Basecall:
-        return stitch(chunks, calls, STRIDE)
 
 
 @dataclass

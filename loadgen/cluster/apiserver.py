@@ -31,7 +31,6 @@ ASK_AGAIN_S = 1.0
 TRANSIENT = {429, 500, 502, 503, 504}
 """Answers of a server that may answer otherwise in a while."""
 GONE = 404
-FORBIDDEN = 403
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,6 @@ HOSTNAME = "kubernetes.io/hostname"
 TARGETS = "fiveways-targets"
 K8S = File(__file__).parents[2] / "k8s"
 RENDER_S = 60.0
-IMAGES = ("fiveways-service", "fiveways-loadgen")
-"""What overlays call the images."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.decode import SMALLEST, reference_path
+from models.crf import SMALLEST
+from models.decode import reference_path
 from models.native.decoding import best_path, can_decode
 
 pytestmark = pytest.mark.skipif(

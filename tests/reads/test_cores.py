@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from models import cores
-from models.cores import quota_cores, usable_cores
+from reads import cores
+from reads.cores import quota_cores, usable_cores
 
 
 def write(folder: Path, **files: str) -> None:
