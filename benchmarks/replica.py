@@ -109,9 +109,9 @@ def _serve(settings: dict[str, Any], batch_s: float, log: Path, ready: Connectio
     def load(model: str, device: str) -> Caller:
         if model == PacedCaller.name:
             return PacedCaller(batch_s)
-        from models.zoo import load  # noqa: PLC0415 - torch is slow to import
+        from models.zoo import DEFAULT, load  # noqa: PLC0415 - torch is slow to import
 
-        return load(model, device)
+        return load(model or DEFAULT, device)
 
     def announce(model: str, urls: Sequence[str]) -> None:  # noqa: ARG001
         ready.send(urls[0])

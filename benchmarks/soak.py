@@ -30,7 +30,9 @@ def flood(seconds: Seconds = 60.0) -> None:
 
 @app.command()
 def company(
-    model: Annotated[str, typer.Option("-m", "--model", help="A model of the zoo, or paced.")] = "",
+    model: Annotated[
+        str, typer.Option("-m", "--model", help="A model of the zoo, its default where empty, or paced.")
+    ] = "",
     reads: Annotated[int, typer.Option("-n", min=1, help="Reads to send twice.")] = 100,
 ) -> None:
     """Send the same reads alone and among others: the answers are the same, and all bases are counted."""

@@ -8,11 +8,12 @@ from benchmarks.company import company
 from service import client
 
 
+@pytest.mark.parametrize("model", ["paced", ""], ids=["paced", "the default model"])
 def test_company_changes_no_answer_and_every_base_is_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
     monkeypatch.setattr(client, "WINDOW_READS", 64)
-    findings = {finding.name: finding for finding in company(tmp_path, "paced", 8)}
+    findings = {finding.name: finding for finding in company(tmp_path, model, 8)}
     assert {name: one.value for name, one in findings.items() if one.kept is False} == {}
     assert findings["reads sent twice"].value == 8
     assert int(findings["reads of their company"].value) >= 32
