@@ -121,7 +121,7 @@ def best_path(log_posterior, came, moves, path):  # type: ignore[no-untyped-def]
 def posteriors(scores: Floats, blank: float) -> Floats:
     """Return the posterior of each transition, float32 [T, S, 5], of one chunk's scores [T, S, 4 or 5]."""
     steps, states, _ = scores.shape
-    w, stay = _weights_and_stay(scores, blank)
+    w, stay = weights(scores, blank)
     alpha = np.empty((steps + 1, states), np.float32)
     out = np.empty((steps, states, 5), np.float32)
     forward(w, stay, alpha, np.empty(steps, np.float32))
@@ -132,7 +132,7 @@ def posteriors(scores: Floats, blank: float) -> Floats:
 def log_partition(scores: Floats, blank: float) -> float:
     """Return the log of the sum over all paths of exp(path score), for one chunk's scores."""
     steps, states, _ = scores.shape
-    w, stay = _weights_and_stay(scores, blank)
+    w, stay = weights(scores, blank)
     norms = np.empty(steps, np.float32)
     forward(w, stay, np.empty((steps + 1, states), np.float32), norms)
     highest = _highest(scores, blank)
@@ -144,7 +144,9 @@ def _highest(scores: Floats, blank: float) -> Floats:
     return highest if scores.shape[2] == 5 else np.maximum(highest, np.float32(blank))
 
 
-def _weights_and_stay(scores: Floats, blank: float) -> tuple[Floats, Floats]:
+def weights(scores: Floats, blank: float) -> tuple[Floats, Floats]:
+    """Return the weights w, shaped as `scores`, and stay [T], of one chunk: exponentials of the scores, less
+    the highest of each step."""
     highest = _highest(scores, blank)
     w: Floats = np.exp(scores - highest[:, None, None])
     stay: Floats = np.exp(np.float32(blank) - highest)
@@ -184,7 +186,7 @@ def state_posteriors(scores: Floats, blank: float) -> tuple[Floats, Floats]:
     """Return the posterior of each state at each moment, and the log weight of what may follow it less the
     highest, both float32 [T + 1, S], of one chunk's scores [T, S, 4 or 5]."""
     steps, states, _ = scores.shape
-    w, stay = _weights_and_stay(scores, blank)
+    w, stay = weights(scores, blank)
     alpha = np.empty((steps + 1, states), np.float32)
     forward(w, stay, alpha, np.empty(steps, np.float32))
     posterior, guide = np.empty_like(alpha), np.empty_like(alpha)

@@ -17,65 +17,71 @@ from models import crf
 
 
 @njit(cache=True, nogil=True)
-def _constrained(scores, blank, states, drops, low, high, gradient):  # type: ignore[no-untyped-def] # noqa: PLR0912 - one kernel
+def _constrained(w, stay, states, drops, low, high, gradient):  # type: ignore[no-untyped-def] # noqa: PLR0912 - one kernel
     """Subtract from `gradient` [T, S, 4 or 5] the posteriors of the lattice that passes `states` [n] in
-    order, and return its log partition function, -inf where T steps cannot hold it.
+    order, and return the log of its partition function, -inf where T steps cannot hold it.
 
-    `drops` [n] is the base each move drops. Position i may be held after step t only where
-    low[t] <= i < high[t].
+    Weights are `crf.forward`'s: w [T, S, 4 or 5] and stay [T]. `drops` [n] is the base each move drops.
+    Position i may be held after step t only where low[t] <= i < high[t], and edges fall together.
     """
-    steps, _, width = scores.shape
+    steps, _, width = w.shape
     first = width - 4
     n = len(states)
-    alpha = np.zeros((steps + 1, n))
+    widest = 1
+    for t in range(steps):
+        widest = max(widest, high[t] - low[t])
+    # Row t + 1 holds positions from low[t] on; before the first step only position 0 is held.
+    alpha = np.zeros((steps + 1, widest))
     alpha[0, 0] = 1.0
     log_z = 0.0
-    stays = np.zeros((steps, n))
-    moves = np.zeros((steps, n))
+    begin, end = 0, 1
     for t in range(steps):
-        highest = -np.inf
-        for i in range(low[t], high[t]):
-            stays[t, i] = scores[t, states[i], 0] if first == 1 else blank
-            moves[t, i] = scores[t, states[i], first + drops[i]] if i > 0 else -np.inf
-            highest = max(highest, stays[t, i], moves[t, i])
         total = 0.0
         for i in range(low[t], high[t]):
-            stays[t, i] = np.exp(stays[t, i] - highest)
-            moves[t, i] = np.exp(moves[t, i] - highest)
-            value = alpha[t, i] * stays[t, i]
-            if i > 0:
-                value += alpha[t, i - 1] * moves[t, i]
-            alpha[t + 1, i] = value
+            value = 0.0
+            if begin <= i < end:
+                value += alpha[t, i - begin] * (w[t, states[i], 0] if first == 1 else stay[t])
+            if begin < i <= end:
+                value += alpha[t, i - 1 - begin] * w[t, states[i], first + drops[i]]
+            alpha[t + 1, i - low[t]] = value
             total += value
         if total <= 0.0:
             return -np.inf
-        log_z += np.log(total) + highest
-        for i in range(low[t], high[t]):
+        log_z += np.log(total)
+        begin, end = low[t], high[t]
+        for i in range(end - begin):
             alpha[t + 1, i] /= total
-    if alpha[steps, n - 1] <= 0.0:
+    if not begin <= n - 1 < end or alpha[steps, n - 1 - begin] <= 0.0:
         return -np.inf
-    log_z += np.log(alpha[steps, n - 1])
+    log_z += np.log(alpha[steps, n - 1 - begin])
     beta = np.zeros(n)
     before = np.zeros(n)
     beta[n - 1] = 1.0
     for t in range(steps - 1, -1, -1):
-        before[:] = 0.0
+        begin, end = (low[t - 1], high[t - 1]) if t > 0 else (0, 1)
+        # Every weight of this step times what may follow; alpha makes a posterior of it.
         total = 0.0
+        for i in range(begin, end):
+            before[i] = 0.0
         for i in range(low[t], high[t]):
-            before[i] += beta[i] * stays[t, i]
-            total += alpha[t, i] * beta[i] * stays[t, i]
-            if i > 0:
-                before[i - 1] += beta[i] * moves[t, i]
-                total += alpha[t, i - 1] * beta[i] * moves[t, i]
+            if begin <= i < end:
+                before[i] += beta[i] * (w[t, states[i], 0] if first == 1 else stay[t])
+            if begin < i <= end:
+                before[i - 1] += beta[i] * w[t, states[i], first + drops[i]]
+        highest = 0.0
+        for i in range(begin, end):
+            total += alpha[t, i - begin] * before[i]
+            highest = max(highest, before[i])
         if total <= 0.0:
             return -np.inf
-        highest = before.max()
         for i in range(low[t], high[t]):
-            if first == 1:
-                gradient[t, states[i], 0] -= alpha[t, i] * beta[i] * stays[t, i] / total
-            if i > 0:
-                gradient[t, states[i], first + drops[i]] -= alpha[t, i - 1] * beta[i] * moves[t, i] / total
-        for i in range(n):
+            share = beta[i] / total
+            if first == 1 and begin <= i < end:
+                gradient[t, states[i], 0] -= alpha[t, i - begin] * share * w[t, states[i], 0]
+            if begin < i <= end:
+                move = w[t, states[i], first + drops[i]]
+                gradient[t, states[i], first + drops[i]] -= alpha[t, i - 1 - begin] * share * move
+        for i in range(begin, end):
             beta[i] = before[i] / highest
     return log_z
 
@@ -102,13 +108,27 @@ def chunk_loss(
     for offset in range(k):
         visited = visited * 4 + codes[offset : offset + n]
     drops = np.concatenate([np.zeros(1, np.int64), codes[: n - 1]])
-    low, high = bounds or (np.zeros(steps, np.int64), np.full(steps, n, np.int64))
-    gradient = crf.posteriors(scores, blank)[:, :, 5 - width :].copy()
-    log_z = crf.log_partition(scores, blank)
-    log_sequence = _constrained(scores, blank, visited, drops, low, high, gradient)
+    low, high = bounds or _reachable(steps, n)
+    # The highest score of each step, which weights leave out, is in both partition functions.
+    w, stay = crf.weights(scores, blank)
+    alpha, norms = np.empty((steps + 1, states), np.float32), np.empty(steps, np.float32)
+    crf.forward(w, stay, alpha, norms)
+    log_z = np.log(norms.astype(np.float64)).sum() + np.log(states)
+    posterior = np.empty((steps, states, 5), np.float32)
+    crf.backward(w, stay, alpha, posterior)
+    gradient = posterior[:, :, 5 - width :].copy()
+    log_sequence = _constrained(w, stay, visited, drops, low, high, gradient)
     if not np.isfinite(log_sequence):
         return float("inf"), None
     return (log_z - log_sequence) / len(codes), gradient / np.float32(len(codes))
+
+
+def _reachable(steps: int, positions: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which positions (low, high), int64 [steps], a path may hold after each step: no more have been
+    passed than there were steps, and no more are left than there will be."""
+    done = np.arange(1, steps + 1)
+    low = np.maximum(positions - 1 - (steps - done), 0)
+    return np.minimum(low, positions - 1), np.minimum(done + 1, positions)
 
 
 class _CrfLoss(torch.autograd.Function):
