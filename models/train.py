@@ -95,7 +95,7 @@ class Trainer:
             settings.precision is Precision.AUTO and has_bf16
         )
         self._parameters = list(network.parameters())
-        self._optimiser = torch.optim.AdamW(self._parameters, lr=settings.learning_rate, weight_decay=0.01)
+        self._optimisers = _optimisers(self._parameters, settings.learning_rate)
         self.step = 0
         self.trained_s = 0.0
         self.best = -math.inf
@@ -110,14 +110,15 @@ class Trainer:
         """Go on from a checkpoint; ModelFormatError where it is none, or of another architecture."""
         try:
             saved = torch.load(path, weights_only=True, map_location=self._device)
-            network, average, optimiser = saved["network"], saved["average"], saved["optimiser"]
+            network, average, optimisers = saved["network"], saved["average"], saved["optimisers"]
             step, trained_s, best = int(saved["step"]), float(saved["trained_s"]), float(saved["best"])
         except FileNotFoundError as error:
             raise ModelFormatError(f"{path}: there is no such checkpoint") from error
         except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
             raise ModelFormatError(f"{path}: not a checkpoint of a training") from error
         self._load(network, path, "a checkpoint")
-        self._optimiser.load_state_dict(optimiser)
+        for optimiser, state in zip(self._optimisers, optimisers, strict=True):
+            optimiser.load_state_dict(state)
         self.average = average
         self.step, self.trained_s, self.best = step, trained_s, best
 
@@ -135,7 +136,7 @@ class Trainer:
                 {
                     "network": self._network.state_dict(),
                     "average": self.average,
-                    "optimiser": self._optimiser.state_dict(),
+                    "optimisers": [optimiser.state_dict() for optimiser in self._optimisers],
                     "step": self.step,
                     "trained_s": self.trained_s,
                     "best": self.best,
@@ -204,8 +205,9 @@ class Trainer:
         return settings.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.done)))
 
     def _take_step(self, stepper: "_Stepper", rate: float) -> float:
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
+        for optimiser in self._optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
         results = stepper.gradients(self.step)
         good = [(loss, gradients) for loss, gradients in results if math.isfinite(loss)]
         if not good:
@@ -214,7 +216,8 @@ class Trainer:
             parameter.grad = sum(gradients[index] for _, gradients in good) / len(good)  # type: ignore[assignment]
         self._share_statistics()
         torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.clip)
-        self._optimiser.step()
+        for optimiser in self._optimisers:
+            optimiser.step()
         decay = min(self._settings.decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for name, value in self._network.state_dict().items():
@@ -263,6 +266,25 @@ class Trainer:
     def passes(self) -> int:
         """How many passes a step is: one, or one a stream."""
         return len(self._replicas)
+
+
+def _optimisers(parameters: Sequence[nn.Parameter], learning_rate: float) -> list[torch.optim.Optimizer]:
+    """Return what moves the parameters, at one rate: Muon the matrices, AdamW all else.
+
+    Muon (Jordan et al. 2024) makes each step of a matrix orthogonal, so that all its directions are learned
+    at the same pace; scaled as by Liu et al. (2025), its steps are as large as AdamW's. From the same first
+    weights and examples, 800 steps of it reached a loss that AdamW was far from.
+    """
+    matrices = [parameter for parameter in parameters if parameter.ndim == 2]
+    others = [parameter for parameter in parameters if parameter.ndim != 2]
+    found: list[torch.optim.Optimizer] = []
+    if matrices:
+        found.append(
+            torch.optim.Muon(matrices, lr=learning_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+        )
+    if others:
+        found.append(torch.optim.AdamW(others, lr=learning_rate, weight_decay=0.01))
+    return found
 
 
 def replica(network: nn.Module) -> nn.Module:

@@ -22,7 +22,7 @@ Caller = Annotated[
 Chemistry = Annotated[
     str, typer.Option(help="The chemistry whose levels lay bases on signal, or a table of levels (.npz).")
 ]
-REAL_SHARES = (9.0, 7.0)
+REAL_SHARES = (11.0, 5.0)
 """Of examples that are not simulated: windows of real reads, and sequence spliced from their visits."""
 
 
