@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 BAND = 1200
 """Bases on either side of the best one that stay in play, together."""
+FOLLOW = 16
+"""Samples after which the band moves on to where the best base is; it is much wider than they can pass."""
 STAY, ADVANCE = np.float32(np.log(8.0 / 9.0)), np.float32(np.log(1.0 / 9.0))
 """4 kHz at about 450 bases/s: nine samples a base."""
 JUNK = np.float32(0.2)
@@ -22,8 +24,25 @@ WORST = np.float32(-8.0)
 """No single sample counts for more than being four SDs off: spikes must not bend the path."""
 
 
+_NEVER = np.float32(-1e30)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _step(x, means, inv_sds, log_sds, stayed, advanced, stay, advance, worst, into, came):  # type: ignore[no-untyped-def]
+    """Fill `into` and `came` [band] with the score of each base after a sample `x`, and whether it was
+    advanced to. One loop over arrays of one type and no branches: the compiler makes vectors of it."""
+    for j in range(len(into)):
+        waited = stayed[j] + stay
+        moved = advanced[j] + advance
+        z = (x - means[j]) * inv_sds[j]
+        emission = np.float32(-0.5) * z * z - log_sds[j]
+        emission = max(worst, emission)
+        into[j] = max(waited, moved) + emission
+        came[j] = moved > waited
+
+
 @njit(cache=True, nogil=True)
-def _viterbi(  # type: ignore[no-untyped-def] # noqa: PLR0915 - one kernel
+def _viterbi(  # type: ignore[no-untyped-def]
     signal, means, inv_sds, log_sds, band, stay, advance, junk, worst
 ):
     """Return starts int64 [bases + 1], starts[0] -1 where there is no path, and the score a sample."""
@@ -31,42 +50,35 @@ def _viterbi(  # type: ignore[no-untyped-def] # noqa: PLR0915 - one kernel
     width = min(band, bases)
     low = np.zeros(samples, np.int64)
     came = np.zeros((samples, width), np.uint8)  # 0 stay, 1 from the base before, 2 from junk
-    previous = np.full(width, -np.inf, np.float32)
-    current = np.full(width, -np.inf, np.float32)
+    # Base start + j is at 1 + j; what is left and right of the band is never reached.
+    previous = np.full(2 * width + 1, _NEVER, np.float32)
+    current = np.full(2 * width + 1, _NEVER, np.float32)
     end_score, end_sample = -np.inf, -1
     start = 0
     for t in range(samples):
-        x = signal[t]
-        old = start
-        if t > 0:
-            best = 0
-            for j in range(width):
-                if previous[j] > previous[best]:
-                    best = j
-            start = min(max(old, old + best - width // 2), bases - width)
+        shift = 0
+        if t % FOLLOW == FOLLOW - 1:
+            best = np.argmax(previous[1 : 1 + width])
+            moved = min(max(start, start + best - width // 2), bases - width)
+            start, shift = moved, moved - start
         low[t] = start
-        shift = start - old
-        for j in range(width):
-            i = start + j
-            k = j + shift
-            score = previous[k] + stay if t > 0 and k < width else -np.inf
-            step = np.uint8(0)
-            if t > 0 and 0 < k <= width and previous[k - 1] + advance > score:
-                score = previous[k - 1] + advance
-                step = np.uint8(1)
-            if i == 0 and junk * t > score:
-                score = junk * t
-                step = np.uint8(2)
-            z = (x - means[i]) * inv_sds[i]
-            current[j] = score + max(-0.5 * z * z - log_sds[i], worst)
-            came[t, j] = step
+        end = start + width
+        _step(
+            signal[t], means[start:end], inv_sds[start:end], log_sds[start:end],
+            previous[1 + shift : 1 + shift + width], previous[shift : shift + width],
+            stay, advance, worst, current[1 : 1 + width], came[t],
+        )  # fmt: skip
+        if start == 0 and (t == 0 or junk * t > max(previous[1] + stay, _NEVER)):
+            z = (signal[t] - means[0]) * inv_sds[0]
+            current[1] = junk * t + max(np.float32(-0.5) * z * z - log_sds[0], worst)
+            came[t, 0] = 2
         last = bases - 1 - start
-        if last < width and current[last] + junk * (samples - 1 - t) > end_score:
-            end_score = current[last] + junk * (samples - 1 - t)
+        if last < width and current[1 + last] + junk * (samples - 1 - t) > end_score:
+            end_score = current[1 + last] + junk * (samples - 1 - t)
             end_sample = t
         previous, current = current, previous
     starts = np.full(bases + 1, -1, np.int64)
-    if end_sample < 0:
+    if end_score < _NEVER / 2:
         return starts, -np.inf
     starts[bases] = end_sample + 1
     i = bases - 1
