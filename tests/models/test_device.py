@@ -8,7 +8,7 @@ On a machine with a GPU, `pytest tests/models/test_device.py` holds the kernels,
 import logging
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -43,7 +43,8 @@ FLAT = "dna_r9.4.1_flat"
 
 def small(name: str, beam_width: int = 0) -> ModelConfig:
     config = parse_config(name, tomllib.loads(FAMILIES[name]))
-    return replace(config, beam_width=beam_width, chunk_samples=480)
+    # Random networks emit no base where staying scores well.
+    return replace(config, beam_width=beam_width, chunk_samples=480, blank_score=-1.0)
 
 
 def signal(rows: int, seed: int = 3) -> NDArray[np.float32]:
@@ -173,10 +174,13 @@ def test_16_bits_call_what_32_call(device: torch.device, reads: list[Read]) -> N
         samples=config.chunk_samples,
         kind=torch.float16,
     )
+    edits, bases = 0, 0
     for (_, one), (_, other) in zip(call(half, reads), call(exact, reads), strict=True):
-        similarity = Levenshtein.normalized_similarity(one.sequence, other.sequence)
-        assert similarity > 0.99
+        edits += Levenshtein.distance(one.sequence, other.sequence)
+        bases += len(other.sequence)
         assert abs(one.mean_q - other.mean_q) < 0.1
+    assert bases > 900
+    assert edits < 0.01 * bases
 
 
 def test_16_bits_are_for_devices_with_matrix_units(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +217,7 @@ def test_between_signal_and_told_nothing_needs_the_host(name: str, beam_width: i
     config = small(name, beam_width)
     network = random_network(name, FAMILIES[name]).half().to("meta")
     with torch.inference_mode(), Watch() as watch:
-        tell(network(torch.empty(ROWS, 1, 480, device="meta", dtype=torch.float16)), config)
+        tell(network(torch.empty(ROWS, 1, 180, device="meta", dtype=torch.float16)), config)
     assert watch.count > 0
     assert +watch.on_host == Counter()
 
@@ -286,7 +290,8 @@ def breaks(scores: Tensor) -> Any:
 
 
 def tells_nonsense(scores: Tensor, config: ModelConfig) -> Any:
-    return tell(scores.flip(1), config)
+    moves, bases, phred = tell(scores, config)
+    return moves, (bases + 1) % 4, phred
 
 
 @pytest.mark.parametrize(
@@ -416,10 +421,11 @@ def test_a_bug_is_not_taken_for_a_device_that_fails(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    ("off", "same"), [([0.0], True), ([0.05, 0.05], True), ([0.2], False), ([float("nan")], False)]
+    ("off", "same"),
+    [([0.0], True), ([0.05, 0.05], True), ([0.2], True), ([0.2, 0.2], False), ([float("nan")] * 2, False)],
 )
-def test_ways_agree_that_tell_nearly_the_same(off: list[float], same: bool) -> None:
-    expected = torch.linspace(0, 9, 50)
+def test_ways_agree_that_tell_nearly_the_same_where_they_tell_anything(off: list[float], same: bool) -> None:
+    expected = torch.cat([torch.full((50,), 9.0), torch.zeros(1000)])
     found = expected.clone()
     found[: len(off)] += torch.tensor(off)
     assert agree((found,), (expected,)) is same
@@ -428,19 +434,28 @@ def test_ways_agree_that_tell_nearly_the_same(off: list[float], same: bool) -> N
 # Of a basecaller on it.
 
 
-@pytest.fixture
-def on_device(device: torch.device) -> Iterator[Basecaller]:
-    config = small(FLAT)
-    network = random_network(FLAT, FAMILIES[FLAT])
-    caller = Basecaller(config, random_network(FLAT, FAMILIES[FLAT]), CPU, precise=True)
-    caller._engine = device_engine(network, config, device, precise=True, rows=ROWS)
-    yield caller
+def on_device(device: torch.device, *, precise: bool) -> Basecaller:
+    """The shipped model on an engine, on the CPU as well."""
+    directory = zoo.find(zoo.DEFAULT)
+    config = load_config(directory)
+    caller = Basecaller(config, load_network(directory, config.layers), CPU, precise=True)
+    network = load_network(directory, config.layers)
+    caller._engine = device_engine(network, config, device, precise=precise, rows=ROWS)
+    return caller
 
 
-def test_reads_are_called_as_on_the_cpu(on_device: Basecaller, reads: list[Read]) -> None:
-    assert (on_device.batch_chunks, on_device.in_flight) == (ROWS, 2)
-    exact = Basecaller(on_device.config, random_network(FLAT, FAMILIES[FLAT]), CPU, precise=True)
-    found = list(call(on_device, reads))
+def test_reads_are_called_in_order_as_on_the_cpu(device: torch.device, reads: list[Read]) -> None:
+    caller = on_device(device, precise=True)
+    assert (caller.batch_chunks, caller.in_flight) == (ROWS, 2)
+    found = list(call(caller, reads))
     assert [read.read_id for read, _ in found] == [read.read_id for read in reads]
-    for (_, one), (_, other) in zip(found, call(exact, reads), strict=True):
+    for (_, one), (_, other) in zip(found, call(zoo.load(device="cpu", precise=True), reads), strict=True):
         assert Levenshtein.normalized_similarity(one.sequence, other.sequence) > 0.999
+
+
+def test_a_read_is_called_alike_alone_and_in_company(device: torch.device, reads: list[Read]) -> None:
+    caller = on_device(device, precise=False)
+    together = [basecall for _, basecall in call(caller, reads)]
+    for read, company in zip(reads, together, strict=True):
+        ((_, alone),) = call(caller, [read])
+        assert (alone.sequence, alone.qstring) == (company.sequence, company.qstring)
