@@ -82,7 +82,8 @@ def device_engine(
 
 
 def batch_rows(config: ModelConfig) -> int:
-    """Return how many chunks are worth evaluating at once on a GPU, and fit one that has some 10 GiB."""
+    """Return how many chunks are worth evaluating at once on a GPU, and fit one of 24 GiB with all that is in
+    flight; fewer are tried where they do not."""
     states = 4**config.state_len if config.state_len else 5
     fitting = min(MOST_ROWS, device_rows(config.chunk_samples // config.stride, states))
     return max(config.batch_chunks, fitting // ROWS_MULTIPLE * ROWS_MULTIPLE)

@@ -209,8 +209,8 @@ def best_path(scores: Tensor, blank: float) -> Steps:
 
 
 def warps(states: int) -> int:
-    """Return how many warps share a chunk: 8 to 32 numbers of a step a thread."""
-    return max(1, min(8, states // 64))
+    """Return how many warps share a chunk: 8 to 32 scores of a step a thread, which stay in registers."""
+    return max(1, min(16, states // 128))
 
 
 def _forward_weights(scores: Tensor, blank: float) -> Tensor:
