@@ -160,10 +160,12 @@ class DeviceEngine:
                 except RuntimeError as error:
                     if not out_of_memory(error) or self._rows == 1:
                         raise
-                    self._open(self._halved())
+                else:
+                    self._launched += 1
+                    at += len(part)
                     continue
-                self._launched += 1
-                at += len(part)
+                # Out here the error, which holds on to the lane and its memory, is forgotten.
+                self._open(self._halved())
             return flights
 
     def wait(self, flights: Sequence[Flight]) -> None:
