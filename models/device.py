@@ -193,10 +193,11 @@ class DeviceEngine:
             try:
                 for _ in range(LANES):
                     shape = (self._rows, self._samples)
-                    lane = Lane(self._network, self._decode, shape, self._device, self._kind, self._record)
-                    if not lane.recorded:
+                    self._lanes.append(
+                        Lane(self._network, self._decode, shape, self._device, self._kind, self._record)
+                    )
+                    if not self._lanes[-1].recorded:
                         self._record = None
-                    self._lanes.append(lane)
             except RuntimeError as error:
                 if not out_of_memory(error) or self._rows == 1:
                     raise
