@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -162,11 +163,18 @@ class PlainCaller:
     def __init__(self, basecaller: Any, network: Any, device: Any, kind: str) -> None:
         import torch  # noqa: PLC0415 - in the worker only
 
+        from models.decode import decode_batch  # noqa: PLC0415
+        from models.device import batch_rows  # noqa: PLC0415
+
         self.name: str = basecaller.name
         self.sample_rate: float = basecaller.sample_rate
         self.chunk_samples: int = basecaller.chunk_samples
         self.batch_chunks: int = basecaller.batch_chunks
+        self.in_flight = 0
         self.chunk, self.decode, self.stitch = basecaller.chunk, basecaller.decode, basecaller.stitch
+        if device.type == "cuda":
+            self.batch_chunks = batch_rows(basecaller.config)
+            self.decode = partial(decode_batch, config=basecaller.config)
         self._torch, self._network, self._device = torch, network.to(device).eval(), device
         self._kind = getattr(torch, kind)
 
@@ -179,26 +187,23 @@ class PlainCaller:
         ):
             return self._network(torch.from_numpy(batch)[:, None].to(self._device)).float()
 
+    def wait(self, scores: Any) -> None:  # noqa: ARG002
+        """Wait for the device to be done."""
+        if self._device.type == "cuda":
+            self._torch.cuda.synchronize(self._device)
+
 
 class WatchedCaller:
     """Any caller, and the processor time that its decoding took."""
 
-    def __init__(self, caller: Caller, batch_chunks: int | None, device: Any) -> None:
+    def __init__(self, caller: Caller, batch_chunks: int | None) -> None:
         self.name, self.sample_rate = caller.name, caller.sample_rate
-        self.chunk_samples = caller.chunk_samples
+        self.chunk_samples, self.in_flight = caller.chunk_samples, caller.in_flight
         self.batch_chunks = batch_chunks or caller.batch_chunks
         self.chunk, self.stitch = caller.chunk, caller.stitch
-        self._caller, self._device = caller, device
+        self.score, self.wait = caller.score, caller.wait
+        self._caller = caller
         self.decode_cpu_s = 0.0
-
-    def score(self, batch: Any) -> Any:
-        """Evaluate the network, and wait for the device to be done."""
-        scores = self._caller.score(batch)
-        if self._device.type == "cuda":
-            import torch  # noqa: PLC0415
-
-            torch.cuda.synchronize(self._device)
-        return scores
 
     def decode(self, scores: Any) -> Any:
         """Decode, and count the time."""
@@ -215,11 +220,11 @@ def _work(arm: Arm, task: Task, pipe: Connection) -> None:
     from models.basecaller import call  # noqa: PLC0415
 
     try:
-        caller, device = _caller(arm, task)
+        caller = _caller(arm, task)
     except AbsentArmError as error:
         pipe.send(error)
         return
-    watched = WatchedCaller(caller, task.batch_chunks, device)
+    watched = WatchedCaller(caller, task.batch_chunks)
     # Also compiles what is compiled at its first use.
     pipe.send([basecall.sequence for _, basecall in call(watched, task.reads)])
     samples = sum(len(read.signal) for read in task.reads)
@@ -228,9 +233,11 @@ def _work(arm: Arm, task: Task, pipe: Connection) -> None:
     batch = np.resize(rows, (watched.batch_chunks, rows.shape[1]))
     batch_samples = batch.size * overlapping
     scores = watched.score(batch)
+    watched.decode(scores)
 
     def network() -> float:
-        watched.score(batch)
+        # A device decodes what it has scored without being asked: its network's time has the decoder's in it.
+        watched.wait(watched.score(batch))
         return batch_samples
 
     def decoding() -> float:
@@ -258,8 +265,8 @@ def _work(arm: Arm, task: Task, pipe: Connection) -> None:
             pipe.send(Turn(timing, share, rss_bytes))
 
 
-def _caller(arm: Arm, task: Task) -> tuple[Caller, Any]:
-    """Return the engine and its device. Raises AbsentArmError."""
+def _caller(arm: Arm, task: Task) -> Caller:
+    """Return the engine. Raises AbsentArmError."""
     import torch  # noqa: PLC0415
 
     from models import zoo  # noqa: PLC0415
@@ -277,10 +284,12 @@ def _caller(arm: Arm, task: Task) -> tuple[Caller, Any]:
     network = load_network(directory, config.layers)
     if arm.kind == "native" and device.type == "cpu" and native(network) is None:
         raise AbsentArmError(f"{arm.name}: not for this model, or not built, or not for this processor")
-    basecaller = Basecaller(config, network, device, precise=arm.kind != "native")
     if arm.kind in {"precise", "native"}:
-        return basecaller, device
+        precise, rows = arm.kind == "precise", task.batch_chunks
+        return Basecaller(config, network, device, precise=precise, batch_rows=rows)
+    cutting = load_network(directory, config.layers)
+    basecaller = Basecaller(config, cutting, torch.device("cpu"), precise=True)
     if device.type == "cpu":
         # The basecaller has set one thread; its own are not used here but for decoding.
         torch.set_num_threads(usable_cores())
-    return PlainCaller(basecaller, network, device, arm.kind), device
+    return PlainCaller(basecaller, network, device, arm.kind)

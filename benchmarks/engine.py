@@ -53,6 +53,8 @@ from reads.simulate import simulate_reads
 
 REFERENCE_ARM = CPU_ARMS[0].name
 QUICK_CHUNKS, QUICK_CHUNK_SAMPLES = 4, 500
+GPU_READS = 240
+"""Reads for a GPU: some batches of a thousand chunks."""
 MOST_SHARED_ROUNDS = 3
 """PyTorch's threads can take half a minute for one batch where others want the cores."""
 CEILING_TYPES = ("float32", "bfloat16", "float16")
@@ -222,6 +224,8 @@ def main(
     found_device = zoo.find_device(device)
     sizes_of_products = GPU_SIZES if found_device.type == "cuda" else CPU_SIZES
     effort = QUICK if quick else Effort(rounds=1, least_s=0.5, sizes=sizes_of_products)
+    if found_device.type == "cuda" and not quick:
+        scope = replace(scope, reads=GPU_READS)
     where = str(found_device) if found_device.type == "cuda" else "cpu"
     work = real(reads, reference, reads_count) if reads else simulated(scope)
     arms = CUDA_ARMS if found_device.type == "cuda" else CPU_ARMS

@@ -3,6 +3,7 @@
 A read's call depends on that read alone: not on what else is in a batch, nor on the order of arrival.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,7 +16,8 @@ from models.basecall import Basecall
 from models.caller import Caller, ChunkCall, Chunks
 from models.chunks import cut, stitch
 from models.config import ModelConfig
-from models.decode import decode_batch, decode_chunk
+from models.decode import chunk_calls, decode_chunk
+from models.device import LANES, device_engine
 from models.errors import SampleRateError
 from models.native.native import NativeNetwork, native
 from models.network import Network
@@ -31,12 +33,21 @@ class Basecaller:
     """A trained network with the scaling, cutting and decoding that its config names; see `Caller`."""
 
     def __init__(
-        self, config: ModelConfig, network: Network, device: torch.device, *, precise: bool = False
+        self,
+        config: ModelConfig,
+        network: Network,
+        device: torch.device,
+        *,
+        precise: bool = False,
+        batch_rows: int | None = None,
     ) -> None:
-        """Take a fused network; `precise` keeps to PyTorch's float32 on CPUs that know a faster way."""
+        """Take a fused network; `precise` keeps to PyTorch's float32 on devices that know a faster way, and
+        `batch_rows` are the chunks of a GPU's batches, where not as many as are thought best."""
         self.config = config
+        self._engine = None
+        if device.type != "cpu":
+            self._engine = device_engine(network, config, device, precise=precise, rows=batch_rows)
         self._network = network.to(device).eval()
-        self._device = device
         # Recurrent steps are too small to share among cores: one single-threaded stream a core is faster,
         # and does not collapse when something else wants a core.
         self._streams = 1 if device.type != "cpu" else usable_cores()
@@ -64,7 +75,14 @@ class Basecaller:
     @property
     def batch_chunks(self) -> int:
         """The most chunks worth scoring at once."""
+        if self._engine:
+            return self._engine.rows
         return max(self.config.batch_chunks, self._streams * ROWS_PER_STREAM)
+
+    @property
+    def in_flight(self) -> int:
+        """Batches worth scoring before the first of them is decoded."""
+        return LANES if self._engine else 0
 
     def chunk(self, read: Read) -> Chunks:
         """Normalise, trim and cut a read; SampleRateError where it was not sampled at the model's rate."""
@@ -81,12 +99,9 @@ class Basecaller:
 
     @torch.inference_mode()
     def score(self, batch: NDArray[np.float32]) -> Any:
-        """Evaluate the network on [n, chunk_samples]: scores, float32 [n, T, ...], on the device."""
-        if self._device.type != "cpu":
-            scores = self._network(torch.from_numpy(batch)[:, None].to(self._device)).float()
-            # So far that is only asked of the device; the time it takes would be taken for the decoder's.
-            torch.get_device_module(self._device).synchronize(self._device)
-            return scores
+        """Evaluate the network on [n, chunk_samples]: scores, float32 [n, T, ...]; or have a device begin."""
+        if self._engine:
+            return self._engine.launch(batch)
         shares = np.array_split(batch, min(self._streams, len(batch)))
         if self._native:
             scores = self._native.scores(*batch.shape)
@@ -103,10 +118,16 @@ class Basecaller:
         out: torch.Tensor = self._network(torch.from_numpy(rows)[:, None].clone())
         return out[: len(share)]
 
+    def wait(self, scores: Any) -> None:
+        """Wait for a device to have evaluated the network."""
+        if self._engine:
+            self._engine.wait(scores)
+
     def decode(self, scores: Any) -> Sequence[ChunkCall]:
-        """Decode scores of chunks: a chunk a core at a time, or on the GPU, all at once."""
-        if self._device.type != "cpu":
-            return decode_batch(scores, self.config)
+        """Decode scores of chunks, a chunk a core at a time; or wait for a device, which decodes all at
+        once."""
+        if self._engine:
+            return chunk_calls(self._engine.told(scores), self.config, self._pool.map)
         return list(self._pool.map(lambda chunk: decode_chunk(chunk, self.config), scores.numpy()))
 
     def stitch(self, chunks: Chunks, calls: Sequence[ChunkCall]) -> Basecall:
@@ -122,12 +143,17 @@ def call(caller: Caller, reads: Iterable[Read]) -> Iterator[tuple[Read, Basecall
     waiting: list[tuple[Read, Chunks, list[ChunkCall]]] = []
     rows: list[NDArray[np.float32]] = []
     owners: list[list[ChunkCall]] = []
+    flying: deque[tuple[list[list[ChunkCall]], Any]] = deque()
 
-    def run(count: int) -> None:
-        calls = caller.decode(caller.score(np.stack(rows[:count])))
-        for owner, chunk_call in zip(owners[:count], calls, strict=True):
-            owner.append(chunk_call)
+    def launch(count: int) -> None:
+        flying.append((owners[:count], caller.score(np.stack(rows[:count]))))
         del rows[:count], owners[:count]
+
+    def land(most: int) -> None:
+        while len(flying) > most:
+            landed, scores = flying.popleft()
+            for owner, chunk_call in zip(landed, caller.decode(scores), strict=True):
+                owner.append(chunk_call)
 
     def finished() -> Iterator[tuple[Read, Basecall]]:
         while waiting and len(waiting[0][2]) == len(waiting[0][1]):
@@ -141,8 +167,10 @@ def call(caller: Caller, reads: Iterable[Read]) -> Iterator[tuple[Read, Basecall
         rows.extend(chunks.samples)
         owners.extend([calls] * len(chunks))
         while len(rows) >= caller.batch_chunks:
-            run(caller.batch_chunks)
+            launch(caller.batch_chunks)
+            land(caller.in_flight)
         yield from finished()
     if rows:
-        run(len(rows))
+        launch(len(rows))
+    land(0)
     yield from finished()

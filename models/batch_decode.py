@@ -1,7 +1,9 @@
 """Decoding a batch as tensors, where its scores are: on a GPU nothing but the bases leaves it.
 
-The lattice of `models.crf`, its best path and the beam search of `models.beam`, for all chunks at once: a few
-operations a step, each over the batch. Scores are [N, T, S, 4 or 5]; what is told of a step is [N, T].
+The lattice of `models.crf`, its best path and the beam search of `models.beam`, for all chunks at once: some
+operations a step, each over the batch; and the best labels of CTC. Scores are [N, T, S, 4 or 5], of CTC [N,
+T, 5], in any float type; sums are float32's. What is told of a step is [N, T]. No shape depends on what is in
+a tensor and nothing asks for a value, so that a device can be asked for everything ahead of time.
 """
 
 import math
@@ -44,13 +46,14 @@ class Lattice:
 def lattice(scores: Tensor, blank: float) -> Lattice:
     """Run both recursions."""
     batch, steps, states, _ = scores.shape
-    alpha = scores.new_zeros(steps + 1, batch, states)
-    beta = scores.new_zeros(steps + 1, batch, states)
+    alpha = scores.new_zeros(steps + 1, batch, states, dtype=torch.float32)
+    beta = torch.zeros_like(alpha)
     for t in range(steps):
         stays, moves = _entries(scores[:, t], blank)
         # Moves into s come from the states j * S/4 + s // 4.
-        sources = alpha[t].view(batch, 4, states // 4).transpose(1, 2).repeat_interleave(4, dim=1)
-        into = torch.cat([(alpha[t] + stays)[..., None], sources + moves], dim=-1).logsumexp(-1)
+        sources = alpha[t].view(batch, 4, states // 4).transpose(1, 2)[:, :, None]
+        moved = (sources + moves.view(batch, states // 4, 4, 4)).view(batch, states, 4)
+        into = torch.cat([(alpha[t] + stays)[..., None], moved], dim=-1).logsumexp(-1)
         alpha[t + 1] = into - into.amax(-1, keepdim=True)
     for t in range(steps - 1, -1, -1):
         onwards = _onwards(scores[:, t], blank, beta[t + 1]).logsumexp(-1)
@@ -64,7 +67,7 @@ def best_path(scores: Tensor, blank: float) -> Steps:
     weights = lattice(scores, blank)
     batch, steps, states, _ = scores.shape
     pointers = torch.empty(steps, batch, states, dtype=torch.uint8, device=scores.device)
-    after = scores.new_zeros(batch, states)
+    after = weights.alpha.new_zeros(batch, states)
     for t in range(steps - 1, -1, -1):
         onwards = _onwards(scores[:, t], blank, weights.beta[t + 1]) + weights.alpha[t][..., None]
         posterior = torch.softmax(onwards.view(batch, -1), dim=-1).view(batch, states, 5)
@@ -80,19 +83,31 @@ def best_path(scores: Tensor, blank: float) -> Steps:
         moves[t], path[t] = choice > 0, state
     held = weights.posterior[1:].gather(2, path[..., None]).squeeze(-1)
     emitted = moves.T.contiguous()
-    return Steps(emitted, path.T, _over_bases(emitted, held.T.contiguous(), "amax"))
+    return Steps(emitted, path.T, over_bases(emitted, held.T.contiguous(), "amax"))
 
 
-def best_sequence(scores: Tensor, blank: float, width: int, cut: float = CUT) -> Steps:
+def best_sequence(weights: Lattice, width: int, cut: float = CUT) -> Steps:
     """Return the path of the sequence that a beam search of `width` finds likeliest."""
-    weights = lattice(scores, blank)
     moves, path = _search(weights, width, cut)
-    sure = _over_bases(moves, _correctness(weights.posterior, path), "mean")
+    sure = over_bases(moves, _correctness(weights.posterior, path), "mean")
     return Steps(moves, path, sure)
+
+
+def best_labels(logs: Tensor) -> Steps:
+    """Return the best path through CTC's log probabilities [N, T, 5]: a base where the best label is one, and
+    not the step's before. A state is a base's code; one is as sure as `models.ctc.probabilities` says."""
+    highest, labels = logs.float().max(-1)
+    before = torch.cat([torch.zeros_like(labels[:, :1]), labels[:, :-1]], dim=1)
+    moves = (labels != 0) & (labels != before)
+    # Between a base and the next, only it and blanks lead.
+    leads = (labels != 0).float()
+    sums, counts = (over_bases(moves, values, "sum") for values in (highest.exp() * leads, leads))
+    return Steps(moves, (labels - 1).masked_fill(~moves, 0), sums / counts.clamp(min=1.0))
 
 
 def _entries(scores: Tensor, blank: float) -> tuple[Tensor, Tensor]:
     """Return one step's scores of staying, [N, S], and of the moves into each state, [N, S, 4]."""
+    scores = scores.float()
     if scores.shape[-1] == 5:
         return scores[..., 0], scores[..., 1:]
     return scores.new_full(scores.shape[:-1], blank), scores
@@ -121,7 +136,7 @@ def _search(weights: Lattice, width: int, cut: float) -> tuple[Tensor, Tensor]:
     quarter = states // 4
     places = guide[0].argsort(dim=-1, descending=True, stable=True)[:, :width]
     hashes = torch.full_like(places, SEED)
-    totals = torch.zeros_like(places, dtype=scores.dtype)
+    totals = torch.zeros_like(places, dtype=torch.float32)
     bases = torch.arange(1, 5, device=device)
     came_from = torch.empty(steps, batch, width, dtype=torch.int16, device=device)
     came_by = torch.empty(steps, batch, width, dtype=torch.bool, device=device)
@@ -138,15 +153,15 @@ def _search(weights: Lattice, width: int, cut: float) -> tuple[Tensor, Tensor]:
         new_hashes = torch.cat([hashes[..., None], longer], dim=-1).flatten(1)
         # Candidates of one sequence and state become one: the best of them, with the weight of all.
         same = (new_hashes[:, :, None] == new_hashes[:, None, :]) & (to[:, :, None] == to[:, None, :])
-        alike = torch.where(same, each[:, None, :], FAR)
+        alike = each[:, None, :].masked_fill(~same, FAR)
         summed = alike.logsumexp(-1)
         first = alike.argmax(-1) == torch.arange(each.shape[1], device=device)
         alive = first & (each > FAR / 2)
-        ranks = torch.where(alive, summed + guide[t + 1].gather(1, to), FAR)
+        ranks = (summed + guide[t + 1].gather(1, to)).masked_fill(~alive, FAR)
         ranks, chosen = ranks.topk(min(width, ranks.shape[1]), dim=-1)
         alive = ranks >= ranks[:, :1] - math.log(cut)
         places, hashes = to.gather(1, chosen), new_hashes.gather(1, chosen)
-        totals = torch.where(alive, summed.gather(1, chosen), FAR)
+        totals = summed.gather(1, chosen).masked_fill(~alive, FAR)
         # What was cut must not be taken for what was kept.
         hashes = torch.where(alive, hashes, -1 - torch.arange(chosen.shape[1], device=device))
         count = chosen.shape[1]
@@ -178,10 +193,10 @@ def _correctness(posterior: Tensor, path: Tensor) -> Tensor:
     return found.sum(-1).clamp(max=1.0) ** POWER
 
 
-def _over_bases(moves: Tensor, values: Tensor, how: str) -> Tensor:
+def over_bases(moves: Tensor, values: Tensor, how: str) -> Tensor:
     """Return, at each move [N, T], the `how` of values [N, T] from it until the next; 0 elsewhere."""
     batch, steps = moves.shape
     number = moves.long().cumsum(dim=1)
     gathered = values.new_zeros(batch, steps + 1)
     gathered = gathered.scatter_reduce(1, number, values, reduce=how, include_self=False)
-    return torch.where(moves, gathered.gather(1, number), 0.0)
+    return gathered.gather(1, number).masked_fill(~moves, 0.0)

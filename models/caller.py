@@ -58,14 +58,21 @@ class Caller(Protocol):
     def batch_chunks(self) -> int:
         """The most chunks worth scoring at once."""
 
+    @property
+    def in_flight(self) -> int:
+        """Batches worth scoring before the first of them is decoded; 0 where `score` does all the work."""
+
     def chunk(self, read: Read) -> Chunks:
         """Normalise and cut a read. Raises SampleRateError; a read of no samples has no chunks."""
 
     def score(self, batch: NDArray[np.float32]) -> Any:
-        """Evaluate the network on `batch` [n, chunk_samples], n >= 1, for `decode` alone to understand.
+        """Evaluate the network on `batch` [n, chunk_samples], n >= 1, for `wait` and `decode` to understand.
 
-        Returns when the device is done.
+        May return before the device is done; raises DeviceError, as these do, where it fails.
         """
+
+    def wait(self, scores: Any) -> None:
+        """Return when the device has evaluated the network; the rest of the time is the decoder's."""
 
     def decode(self, scores: Any) -> Sequence[ChunkCall]:
         """Decode what `score` returned: one call a chunk, in order."""

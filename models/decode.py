@@ -5,7 +5,8 @@ quality is -10 log10(its error) * q_scale + q_bias, kept within 1 to 50; its err
 decoder is of it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -67,27 +68,60 @@ def reference_path(
     return moves, path, posterior[np.arange(steps), path].sum(axis=1)
 
 
+class Scans(Protocol):
+    """The recursions over a batch's lattices: `models.batch_decode`, or kernels that do the same."""
+
+    def lattice(self, scores: torch.Tensor, blank: float) -> batch_decode.Lattice:
+        """Run both recursions."""
+
+    def best_path(self, scores: torch.Tensor, blank: float) -> batch_decode.Steps:
+        """Return the paths that maximise the sum of log posteriors."""
+
+
+def tell(scores: torch.Tensor, config: ModelConfig, scans: Scans = batch_decode) -> tuple[torch.Tensor, ...]:
+    """Decode the scores of a batch where they are, [N, T, S, 4 or 5] or [N, T, 5] for CTC.
+
+    Returns what `chunk_calls` has to be told: moves, bases and qualities, [N, T] each; or of CTC whose
+    prefixes are to be searched, which is work for cores, the scores.
+    """
+    if config.state_len == 0 and config.beam_width:
+        return (scores.float(),)
+    if config.state_len == 0:
+        steps = batch_decode.best_labels(scores)
+    elif config.beam_width:
+        steps = batch_decode.best_sequence(scans.lattice(scores, config.blank_score), config.beam_width)
+    else:
+        steps = scans.best_path(scores, config.blank_score)
+    phred = -10.0 * (1.0 - steps.sure).clamp(min=LEAST_ERROR).log10() * config.q_scale + config.q_bias
+    phred = phred.clamp(1.0, 50.0).masked_fill(~steps.moves, 0.0)
+    bases = (steps.path % 4).masked_fill(~steps.moves, 0)
+    return steps.moves.to(torch.uint8), bases.to(torch.uint8), phred
+
+
+def chunk_calls(
+    told: Sequence[NDArray[Any]],
+    config: ModelConfig,
+    each: Callable[[Callable[[Any], ChunkCall], Iterable[Any]], Iterable[ChunkCall]] = map,
+) -> list[ChunkCall]:
+    """Return the calls of what `tell` told, on the host; `each` maps over chunks what is work for cores."""
+    if len(told) == 1:
+        return list(each(lambda scores: decode_chunk(scores, config), told[0]))
+    return [ChunkCall(*call) for call in zip(*told, strict=True)]
+
+
 @torch.inference_mode()
 def decode_batch(scores: torch.Tensor, config: ModelConfig) -> Sequence[ChunkCall]:
-    """Decode the scores of a batch where they are, [N, T, S, 4 or 5] or [N, T, 5] for CTC."""
-    if config.state_len == 0:
-        # Five numbers a step are no more than what is told of it.
-        return [decode_chunk(chunk, config) for chunk in scores.cpu().numpy()]
-    chunks = max(1, MOST_CELLS // (scores.shape[1] * scores.shape[2]))
-    return [call for part in torch.split(scores, chunks) for call in _decode_lattices(part, config)]
+    """Decode the scores of a batch where they are, in parts that fit a device, and wait for it."""
+    rows = device_rows(scores.shape[1], scores.shape[2])
+    calls: list[ChunkCall] = []
+    for part in torch.split(scores, rows):
+        calls += chunk_calls([one.cpu().numpy() for one in tell(part, config)], config)
+    return calls
 
 
-def _decode_lattices(scores: torch.Tensor, config: ModelConfig) -> Iterator[ChunkCall]:
-    if config.beam_width:
-        steps = batch_decode.best_sequence(scores, config.blank_score, config.beam_width)
-    else:
-        steps = batch_decode.best_path(scores, config.blank_score)
-    phred = -10.0 * (1.0 - steps.sure).clamp(min=LEAST_ERROR).log10() * config.q_scale + config.q_bias
-    phred = torch.where(steps.moves, phred.clamp(1.0, 50.0), 0.0)
-    bases = torch.where(steps.moves, steps.path % 4, 0)
-    told = (steps.moves.to(torch.uint8), bases.to(torch.uint8), phred)
-    for call in zip(*(part.cpu().numpy() for part in told), strict=True):
-        yield ChunkCall(*call)
+def device_rows(steps: int, states: int) -> int:
+    """Return how many chunks of so many steps and states are decoded at once on a device."""
+    return max(1, MOST_CELLS // (steps * states))
 
 
 @njit(cache=True, nogil=True)

@@ -24,6 +24,7 @@ class NullCaller:
     sample_rate = 0.0
     chunk_samples = 1
     batch_chunks = 4096
+    in_flight = 0
 
     def chunk(self, read: Read) -> Chunks:
         """Stand one empty chunk for the whole read."""
@@ -33,6 +34,9 @@ class NullCaller:
     def score(self, batch: NDArray[np.float32]) -> Any:
         """Return how many chunks there are."""
         return len(batch)
+
+    def wait(self, scores: Any) -> None:
+        """There is no device."""
 
     def decode(self, scores: Any) -> Sequence[ChunkCall]:
         """Return that many empty calls."""

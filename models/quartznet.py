@@ -114,4 +114,4 @@ class CtcScores(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, T] -> [N, T, 5]."""
-        return torch.log_softmax(self.linear(x).transpose(1, 2), dim=-1)
+        return torch.log_softmax(self.linear(x).transpose(1, 2), dim=-1, dtype=torch.float32)

@@ -19,8 +19,7 @@ class WindowedAttention(nn.Module):
         self.heads, self.width, self.window = nhead, d_model // nhead, window
         self.Wqkv = nn.Linear(d_model, 3 * d_model, bias=False)
         self.out_proj = nn.Linear(d_model, d_model, bias=True)
-        frequencies = 1.0 / (theta ** (torch.arange(0, self.width, 2).float() / self.width))
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.theta = theta
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, T, C] -> the same."""
@@ -33,9 +32,10 @@ class WindowedAttention(nn.Module):
 
     def _rotate(self, x: Tensor) -> Tensor:
         """Turn pairs of [N, H, T, D], half of D apart, by angles that grow with the step."""
-        frequencies: Tensor = self.get_buffer("frequencies")
-        steps = torch.arange(x.shape[2], device=x.device, dtype=frequencies.dtype)
-        angles = torch.outer(steps, frequencies)
+        # In 32 bits whatever the network is in: 16 do not tell an angle of a thousand turns.
+        exponents = torch.arange(0, self.width, 2, device=x.device, dtype=torch.float32) / self.width
+        steps = torch.arange(x.shape[2], device=x.device, dtype=torch.float32)
+        angles = torch.outer(steps, self.theta**-exponents)
         cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
         first, second = x.chunk(2, dim=-1)
         return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)

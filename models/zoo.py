@@ -1,5 +1,6 @@
 """Models by name: this project's own, in `zoo/`, and directories of the same form, Bonito's or Dorado's."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from models.basecaller import Basecaller
 from models.caller import Caller
 from models.config import load_config
 from models.errors import ModelError, UnknownModelError
+from models.fleet import Fleet
 from models.null import NullCaller
 from models.weights import load_network
 
@@ -35,8 +37,9 @@ def find(name_or_path: str) -> Path:
 def load(name_or_path: str = DEFAULT, device: str = "auto", *, precise: bool = False) -> Caller:
     """Return the model of a shipped name, "null", or a model directory, ready on `device`.
 
-    `device` is auto (the first GPU, or else the CPU), cpu, or cuda:N. On processors that know a faster way
-    than float32, `precise` keeps to float32, whose calls are those of every other processor.
+    `device` is auto (the first GPU, or else the CPU), cpu, or cuda:N, or several with commas between, which
+    share the batches. On devices that know a faster way than float32, `precise` keeps to float32, whose calls
+    are those of every other device.
 
     Raises UnknownModelError, ModelFormatError, or ModelError where the device is not there.
     """
@@ -44,8 +47,15 @@ def load(name_or_path: str = DEFAULT, device: str = "auto", *, precise: bool = F
         return NullCaller()
     directory = find(name_or_path)
     config = load_config(directory)
-    network = load_network(directory, config.layers)
-    return Basecaller(config, network, find_device(device), precise=precise)
+    places = [find_device(one.strip()) for one in device.split(",")]
+
+    def load_on(place: torch.device) -> Basecaller:
+        return Basecaller(config, load_network(directory, config.layers), place, precise=precise)
+
+    if len(places) == 1:
+        return load_on(places[0])
+    with ThreadPoolExecutor(len(places)) as pool:
+        return Fleet(list(pool.map(load_on, places)))
 
 
 def find_device(device: str) -> torch.device:
@@ -56,6 +66,8 @@ def find_device(device: str) -> torch.device:
         found = torch.device(device)
     except RuntimeError as error:
         raise ModelError(f"device {device!r} is not one of auto, cpu, cuda, cuda:N") from error
+    if found.type not in {"cpu", "cuda"}:
+        raise ModelError(f"device {device!r} is not one of auto, cpu, cuda, cuda:N")
     if found.type == "cuda" and not (found.index or 0) < torch.cuda.device_count():
         raise ModelError(
             f"device {device!r} is not there: this torch sees {torch.cuda.device_count()} CUDA devices"

@@ -24,7 +24,7 @@ def call(
     output: Annotated[
         Path, typer.Option("-o", "--output", help=".fastq, .sam or .bam; - writes FASTQ to stdout.")
     ] = Path("-"),
-    device: Annotated[str, typer.Option(help="auto, cpu, or cuda:N.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, or cuda:N, several with commas between.")] = "auto",
     read_ids: Annotated[
         Path | None, typer.Option(help="Call only the reads whose ids this file lists, one a line.")
     ] = None,
@@ -45,6 +45,7 @@ def call(
     """
     import json  # noqa: PLC0415 - keeps `fiveways --help` quick
 
+    from models.errors import DeviceError  # noqa: PLC0415
     from service.calling import CallSettings, UsageError, call_files  # noqa: PLC0415
     from service.client_errors import ClientError, NotServedError  # noqa: PLC0415
 
@@ -68,7 +69,7 @@ def call(
     except (UsageError, NotServedError) as error:
         _say(str(error))
         raise typer.Exit(2) from error
-    except (ClientError, OSError) as error:
+    except (ClientError, DeviceError, OSError) as error:
         _say(str(error))
         raise typer.Exit(1) from error
     _say(str(summary))

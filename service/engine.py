@@ -1,7 +1,8 @@
 """An engine: one device working through the reads of a queue, with three threads in a row.
 
 feed (queue -> chunks in the open batch) -> score (the network) -> finish (decode -> stitch -> answer). While
-one batch is scored, the next is being filled and the one before decoded; all wait, and none polls. An engine
+one batch is scored, the next is being filled and the one before decoded; all wait, and none polls. A device
+that works by itself is asked for a batch while it works on the one before, and finish waits for it. An engine
 that fails answers its batch, loads its caller anew and goes on. Knows neither requests nor the event loop.
 """
 
@@ -244,14 +245,16 @@ class Engine:
             return False
         began_s = self._busy_since_s["finish"] = time.monotonic()
         try:
+            scored.caller.wait(scored.scores)
+            waited_s = time.monotonic() - began_s
             shares = scored.batch.shares(scored.caller.decode(scored.scores))
         except Exception as error:  # noqa: BLE001 - as for scoring
             self._failed(scored.batch, error)
         else:
             self._failures = 0
-            decode_s = time.monotonic() - began_s
+            decode_s = time.monotonic() - began_s - waited_s
             for part, calls in shares:
-                part.job.compute_s += scored.score_s
+                part.job.compute_s += scored.score_s + waited_s
                 part.job.decode_s += decode_s
                 if part.job.store(part.rows, calls):
                     self._stitch(part.job, scored.caller)

@@ -5,6 +5,7 @@ Making one loads the model, which takes seconds. Everything else returns at once
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
@@ -30,7 +31,9 @@ class ServedModel:
     """A model's queue and engines, which work inside this context manager. Raises what `load` raises."""
 
     def __init__(self, load: Callable[[str], Caller], devices: Sequence[str], metrics: Metrics) -> None:
-        callers = [load(device) for device in devices]
+        # At once: a device takes seconds to warm up, and machines have eight.
+        with ThreadPoolExecutor(len(devices), thread_name_prefix="load") as pool:
+            callers = list(pool.map(load, devices))
         self.name = callers[0].name
         self.devices = tuple(devices)
         self._queue = ReadQueue(lambda: self.samples_per_s)

@@ -1,15 +1,16 @@
 """The shipped model calls simulated reads, each the same whatever its company."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from rapidfuzz.distance import Levenshtein
 
 from models.basecaller import Basecaller, call
+from models.caller import Caller
 from models.errors import SampleRateError
-from models.network import Network
+from models.fleet import Fleet
 from models.zoo import load
 from reads.read import Calibration, Read
 from reads.simulate import SimulatedRead, simulate_reads
@@ -101,19 +102,61 @@ def test_every_core_of_a_large_machine_gets_rows_of_a_batch(monkeypatch: pytest.
     assert loaded.batch_chunks >= 100 * 4
 
 
-def test_scores_are_returned_when_the_device_is_done(
-    caller: Basecaller, monkeypatch: pytest.MonkeyPatch
+class Device:
+    """A caller whose device works on batches by itself: notes what it is asked for, in order."""
+
+    name, sample_rate, chunk_samples, batch_chunks = "device", 4000.0, 4000, 2
+
+    def __init__(self, caller: Basecaller, in_flight: int) -> None:
+        self.in_flight = in_flight
+        self.chunk, self.wait, self.stitch = caller.chunk, caller.wait, caller.stitch
+        self._caller = caller
+        self.asked: list[str] = []
+
+    def score(self, batch: np.ndarray) -> Any:
+        self.asked.append("score")
+        return self._caller.score(batch)
+
+    def decode(self, scores: Any) -> Any:
+        self.asked.append("decode")
+        return self._caller.decode(scores)
+
+
+def as_called(caller: Caller, reads: list[Read]) -> list[tuple[str, str]]:
+    return [(read.read_id, called.sequence) for read, called in call(caller, reads)]
+
+
+@pytest.mark.parametrize("in_flight", [0, 1, 2])
+def test_as_many_batches_are_in_flight_as_a_device_has_room_for(
+    caller: Basecaller, simulated: list[SimulatedRead], in_flight: int
 ) -> None:
-    waited_for: list[torch.device] = []
+    reads = [s.read for s in simulated[:4]]
+    device = Device(caller, in_flight)
+    assert as_called(device, reads) == as_called(caller, reads)
+    batches = device.asked.count("score")
+    assert batches > 4
+    assert device.asked.count("decode") == batches
+    ahead = np.cumsum([1 if asked == "score" else -1 for asked in device.asked])
+    # One more while it is scored.
+    assert ahead.max() == in_flight + 1
+    assert ahead[-1] == 0
 
-    class Module:
-        synchronize = staticmethod(waited_for.append)
 
-    # A device that evaluates nothing: its shapes are those of any other.
-    meta = torch.device("meta")
-    monkeypatch.setattr(torch, "get_device_module", lambda device: Module)
-    lazy = Basecaller(caller.config, Network(list(caller.config.layers)), meta)
-    batch = np.zeros((3, caller.chunk_samples), np.float32)
-    scores = lazy.score(batch)
-    assert scores.shape == caller.score(batch).shape
-    assert (scores.device, waited_for) == (meta, [meta])
+def test_devices_of_a_fleet_take_turns_and_decode_what_they_scored(
+    caller: Basecaller, simulated: list[SimulatedRead]
+) -> None:
+    reads = [s.read for s in simulated[:4]]
+    devices = Device(caller, 2), Device(caller, 2)
+    fleet = Fleet(devices)
+    assert (fleet.in_flight, fleet.batch_chunks) == (4, 2)
+    assert as_called(fleet, reads) == as_called(caller, reads)
+    scored = [device.asked.count("score") for device in devices]
+    assert abs(scored[0] - scored[1]) <= 1
+    assert scored == [device.asked.count("decode") for device in devices]
+
+
+def test_several_devices_are_loaded_as_a_fleet(simulated: list[SimulatedRead], caller: Basecaller) -> None:
+    fleet = load(device="cpu, cpu")
+    assert isinstance(fleet, Fleet)
+    reads = [simulated[0].read]
+    assert as_called(fleet, reads) == as_called(caller, reads)

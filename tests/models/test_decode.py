@@ -66,11 +66,27 @@ def test_long_and_confident_chunks_are_decoded_alike(config: ModelConfig, beam_w
     assert np.isfinite(together.phred).all()
 
 
-def test_ctc_scores_are_decoded_alike(config: ModelConfig) -> None:
-    config = replace(config, state_len=0, beam_width=3)
-    scores = torch.log_softmax(torch.randn(2, 50, 5), dim=-1)
+@pytest.mark.parametrize("beam_width", [0, 3])
+def test_ctc_scores_are_decoded_alike(config: ModelConfig, beam_width: int) -> None:
+    config = replace(config, state_len=0, beam_width=beam_width)
+    generator = torch.Generator().manual_seed(5)
+    scores = torch.log_softmax(3.0 * torch.randn(3, 200, 5, generator=generator), dim=-1)
     for chunk, call in zip(scores.numpy(), decode_batch(scores, config), strict=True):
-        np.testing.assert_array_equal(call.moves, decode_chunk(chunk, config).moves)
+        alone = decode_chunk(chunk, config)
+        assert alone.moves.sum() > 50
+        np.testing.assert_array_equal(call.moves, alone.moves)
+        np.testing.assert_array_equal(call.bases, alone.bases)
+        np.testing.assert_allclose(call.phred, alone.phred, atol=1e-3)
+
+
+@pytest.mark.parametrize("beam_width", [0, 8])
+def test_scores_of_16_bits_are_summed_in_32(config: ModelConfig, beam_width: int) -> None:
+    config = replace(config, beam_width=beam_width)
+    scores = torch.from_numpy(lifelike_scores(7, 300, 3)[None]).half()
+    (half,), (whole,) = decode_batch(scores, config), decode_batch(scores.float(), config)
+    assert half.moves.sum() > 50
+    np.testing.assert_array_equal(half.moves, whole.moves)
+    np.testing.assert_array_equal(half.phred, whole.phred)
 
 
 def test_qualities_are_scaled_and_kept_within_1_to_50(config: ModelConfig) -> None:

@@ -58,6 +58,10 @@ def test_a_missing_device_is_an_error() -> None:
         load(DEFAULT, f"cuda:{count}")
     with pytest.raises(ModelError, match="'gpu0' is not one of auto, cpu, cuda"):
         load(DEFAULT, "gpu0")
+    with pytest.raises(ModelError, match="'mps' is not one of auto, cpu, cuda"):
+        load(DEFAULT, "mps")
+    with pytest.raises(ModelError, match=f"'cuda:{count}' is not there"):
+        load(DEFAULT, f"cpu,cuda:{count}")
 
 
 @pytest.mark.parametrize(

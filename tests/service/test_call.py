@@ -19,6 +19,7 @@ from scripted_server import fastq, problem, scripted
 from typer.testing import CliRunner, Result
 
 from fiveways import app
+from models.errors import DeviceError
 from models.zoo import DEFAULT, load
 from reads.fast5 import Fast5Writer
 from reads.simulate import simulate_reads
@@ -175,6 +176,24 @@ def test_a_service_that_is_not_there_is_one_line_and_exit_status_1(folder: Path,
     result = run(folder, "-o", tmp_path / "calls.bam", "--url", "http://127.0.0.1:1")
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
     assert "http://127.0.0.1:1 cannot be reached: " in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_that_goes_is_one_line_and_exit_status_1(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = load(device="cpu")
+
+    def gone(batch: object) -> None:
+        raise DeviceError("device cuda:0 failed: CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(caller, "score", gone)
+    monkeypatch.setattr("models.zoo.load", lambda model, device: caller)
+    result = run(folder / "a.fast5", "-o", tmp_path / "calls.bam")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        "fiveways call: device cuda:0 failed: CUDA error: unspecified launch failure"
+    )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,5 +1,7 @@
 """Engines at work on a model's queue: what they answer, and what they do when a device fails."""
 
+import threading
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -179,6 +181,9 @@ class FailingCaller(TinyCaller):
         self._fail("score")
         return super().score(batch)
 
+    def wait(self, scores: Any) -> None:
+        self._fail("wait")
+
     def decode(self, scores: Any) -> Sequence[ChunkCall]:
         self._fail("decode")
         return super().decode(scores)
@@ -283,6 +288,60 @@ def test_a_decoder_out_of_memory_halves_the_batches_as_well() -> None:
     signal = random_signal(200 + 160 * 40)
     with working(FailingCaller("decode", 2, MemoryError())) as model:
         assert sequence(submit(model, signal)) == expected_sequence(signal)
+
+
+class LazyCaller(GatedCaller):
+    """Returns from `score` at once: it is `wait` that waits for the gate, and notes how long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited_s: list[float] = []
+
+    def score(self, batch: NDArray[np.float32]) -> Any:
+        self.batches.append(len(batch))
+        return TinyCaller.score(self, batch)
+
+    def wait(self, scores: Any) -> None:
+        began_s = time.monotonic()
+        self.waiting.set()
+        assert self.gate.wait(WAIT_S)
+        self.waited_s.append(time.monotonic() - began_s)
+
+
+def test_a_device_that_works_by_itself_has_its_next_batch_before_it_is_done() -> None:
+    caller = LazyCaller()
+    caller.gate.clear()
+    signals = [random_signal(100, seed=n) for n in range(2)]
+    with working(caller) as model:
+        began_s = time.monotonic()
+        first = submit(model, signals[0])
+        assert caller.waiting.wait(WAIT_S)
+        second = submit(model, signals[1])
+        wait_for(lambda: caller.batches == [1, 1])
+        assert not first.outcome.done()
+        caller.gate.set()
+        assert [sequence(job) for job in (first, second)] == [expected_sequence(one) for one in signals]
+        passed_s = time.monotonic() - began_s
+    assert caller.waited_s[0] <= first.compute_s <= passed_s - first.decode_s
+
+
+def test_what_a_device_says_when_it_is_waited_for_is_answered_and_the_engine_goes_on() -> None:
+    signal = random_signal(500)
+    with working(FailingCaller("wait", 1, RuntimeError("CUDA error: the launch timed out"))) as model:
+        with pytest.raises(EngineError):
+            sequence(submit(model, signal))
+        assert sequence(submit(model, signal)) == expected_sequence(signal)
+
+
+def test_devices_are_loaded_at_once() -> None:
+    both = threading.Barrier(2)
+
+    def load(device: str) -> Caller:
+        both.wait(WAIT_S)
+        return TinyCaller()
+
+    with ServedModel(load, ["cuda:0", "cuda:1"], Metrics()) as model:
+        assert sequence(submit(model, random_signal(500))) == expected_sequence(random_signal(500))
 
 
 def test_what_is_queued_when_it_ends_fails() -> None:
