@@ -60,7 +60,7 @@ def _probed(stage: Stage) -> Iterator[Seen]:
     pod = stage.main.server["status"]["podIP"] if stage.main.attach != HOST else ""
     client, server = stage.client_node, stage.server_node
     for attach in stage.actors:
-        arguments = ["--end", "client", *plan, "--attach", attach]
+        arguments = ["--end", "client", *plan, "--attach", attach, "--node", address_of(client)]
         if attach == HOST:
             arguments += ["--peer", address_of(server), *(("--pod", pod) if pod else ())]
         yield _run(stage, attach, "client", hostname_of(client), arguments)
