@@ -18,12 +18,13 @@ import orjson
 from loadgen.analysis import analyse, is_resolved
 from loadgen.child import Child
 from loadgen.errors import ExperimentError
-from loadgen.gates import Gate, is_warm, warm_up_gate
+from loadgen.gates import Gate, warm_up_gate
 from loadgen.neighbours import Neighbours, machine_now
 from loadgen.observation import Observation, append_observation
 from loadgen.plan import Plan, write_plan
 from loadgen.report import write_report
 from loadgen.results import BLOCKS, Results, Run, save
+from loadgen.warmth import is_warm
 
 LOCUSTFILE = File(__file__).with_name("basecall.py")
 PLAN = "plan.json"
