@@ -27,11 +27,11 @@ class Gate:
     detail: str
 
 
-def warm_up_gate(arm: Arm, windows: Sequence[Observation]) -> Gate:
-    """Report how the warm-up of an arm ended."""
+def warm_up_gate(path: str, arm: Arm, windows: Sequence[Observation]) -> Gate:
+    """Report how the warm-up of a server ended, by `path`, for an arm."""
     speeds = ", ".join(f"{window.bases_per_s:,.0f}" for window in windows[-WARM_WINDOWS:])
     return Gate(
-        f"warm-up, {arm} arm",
+        f"warm-up by {path}, {arm} arm",
         is_warm(windows),
         f"{WARM_WINDOWS} windows in a row must agree within {WARM_AGREEMENT:.0%} in bases/s and in median"
         f" latency; {len(windows)} windows were run, the last at {speeds or 'no'} bases/s",

@@ -19,7 +19,8 @@ def windows(speeds: Sequence[float]) -> list[Observation]:
 
 
 def test_the_warm_up_gate_says_how_the_last_windows_went() -> None:
-    gate = warm_up_gate("model", windows([1.0, 1.5, 1.0]))
+    gate = warm_up_gate("host/hostip", "model", windows([1.0, 1.5, 1.0]))
+    assert gate.name == "warm-up by host/hostip, model arm"
     assert not gate.held
     assert "3 windows were run" in gate.detail
     assert "40,000, 60,000, 40,000 bases/s" in gate.detail
