@@ -4,7 +4,6 @@ import pytest
 
 from loadgen.cluster.node_facts import Link, node_facts
 
-
 NIC, BRIDGE = Link("ens1f0", ""), Link("br-ex", "openvswitch")
 
 
