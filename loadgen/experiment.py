@@ -7,7 +7,7 @@ paths.
 
 import math
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path as File
@@ -18,12 +18,14 @@ import orjson
 from loadgen.analysis import analyse, is_resolved
 from loadgen.child import Child
 from loadgen.errors import ExperimentError
-from loadgen.gates import Gate, is_warm, warm_up_gate
+from loadgen.gates import Gate, warm_up_gate
 from loadgen.neighbours import Neighbours, machine_now
 from loadgen.observation import Observation, append_observation
+from loadgen.paths import Path
 from loadgen.plan import Plan, write_plan
 from loadgen.report import write_report
 from loadgen.results import BLOCKS, Results, Run, save
+from loadgen.warmth import is_warm
 
 LOCUSTFILE = File(__file__).with_name("basecall.py")
 PLAN = "plan.json"
@@ -38,6 +40,16 @@ MOST_WARM_WINDOWS = 8
 
 Player = Callable[[Plan, File], Generator[Observation, None, None]]
 """Plays a plan, with its files in a folder, and yields each block as it ends; closing it ends the play."""
+
+
+def _one_to_each_server(paths: Sequence[Path], baseline: str) -> tuple[Path, ...]:
+    """Return the baseline, and the first path of those that lead elsewhere: where clients are attached in two
+    ways, on a cluster, there is a server for each."""
+    first = next(path for path in paths if path.name == baseline)
+    servers = {first.attach: first}
+    for path in paths:
+        servers.setdefault(path.attach, path)
+    return tuple(servers.values())
 
 
 class Experiment:
@@ -56,18 +68,18 @@ class Experiment:
         self._warm_up_gates: tuple[Gate, ...] = ()
 
     def warm_up(self) -> None:
-        """Send to host networking until what comes back is steady; a gate says how that ended."""
+        """Send to each server until what comes back is steady; gates say how that ended."""
         plan = self.run.setup.plan
-        baseline = next(path for path in plan.paths if path.name == self.run.setup.baseline)
-        warm_up = replace(plan, paths=(baseline,), rounds=MOST_WARM_WINDOWS)
-        windows: dict[str, list[Observation]] = {arm: [] for arm in plan.arms}
+        paths = _one_to_each_server(plan.paths, self.run.setup.baseline)
+        warm_up = replace(plan, paths=paths, rounds=MOST_WARM_WINDOWS)
+        windows = {(path.name, arm): list[Observation]() for path in paths for arm in plan.arms}
         with closing(self._play(warm_up, self.folder)) as observations:
             for observation in observations:
                 self._check_server()
-                windows[observation.arm].append(observation)
-                if all(is_warm(of_arm) for of_arm in windows.values()):
+                windows[observation.path, observation.arm].append(observation)
+                if all(map(is_warm, windows.values())):
                     break
-        self._warm_up_gates = tuple(warm_up_gate(arm, windows[arm]) for arm in plan.arms)
+        self._warm_up_gates = tuple(warm_up_gate(path, arm, seen) for (path, arm), seen in windows.items())
         self.run = replace(self.run, gates=self._warm_up_gates)
 
     def measure(self, on_block: Callable[[Run], None]) -> None:

@@ -12,11 +12,8 @@ from loadgen.measure import Rate
 from loadgen.observation import Observation
 from loadgen.plan import Arm
 from loadgen.verdict import Difference, Verdict
+from loadgen.warmth import WARM_AGREEMENT, WARM_WINDOWS, is_warm
 
-WARM_WINDOWS = 3
-"""So many windows in a row must agree before anything is measured."""
-WARM_AGREEMENT = 0.10
-"""The largest may exceed the smallest by this share."""
 LINE_BURST = 0.10
 """By this share a block may exceed the line rate: token buckets begin full."""
 
@@ -30,23 +27,11 @@ class Gate:
     detail: str
 
 
-def is_warm(windows: Sequence[Observation]) -> bool:
-    """Say whether the last windows, all of one path and arm, agree in throughput and in latency."""
-    last = windows[-WARM_WINDOWS:]
-    return len(last) == WARM_WINDOWS and all(
-        len(values) == WARM_WINDOWS and max(values) <= min(values) * (1 + WARM_AGREEMENT)
-        for values in (
-            [window.bases_per_s for window in last if not window.voids],
-            [window.p50_ms for window in last if not window.voids and window.p50_ms is not None],
-        )
-    )
-
-
-def warm_up_gate(arm: Arm, windows: Sequence[Observation]) -> Gate:
-    """Report how the warm-up of an arm ended."""
+def warm_up_gate(path: str, arm: Arm, windows: Sequence[Observation]) -> Gate:
+    """Report how the warm-up of a server ended, by `path`, for an arm."""
     speeds = ", ".join(f"{window.bases_per_s:,.0f}" for window in windows[-WARM_WINDOWS:])
     return Gate(
-        f"warm-up, {arm} arm",
+        f"warm-up by {path}, {arm} arm",
         is_warm(windows),
         f"{WARM_WINDOWS} windows in a row must agree within {WARM_AGREEMENT:.0%} in bases/s and in median"
         f" latency; {len(windows)} windows were run, the last at {speeds or 'no'} bases/s",

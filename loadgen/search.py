@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from loadgen.gates import WARM_AGREEMENT, WARM_WINDOWS
 from loadgen.observation import Observation
+from loadgen.warmth import WARM_AGREEMENT, WARM_WINDOWS
 from loadgen.window import Window
 
 Verdict = Literal["met", "missed", "unsteady", "client-limited", "void"]

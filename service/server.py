@@ -22,6 +22,7 @@ from service.app import create_app
 from service.connection import guarded_protocol
 from service.errors import EngineError
 from service.lifecycle import Phase
+from service.proof import UnprovenError
 from service.service import Load, Service
 from service.settings import Settings
 from service.spans import TracesError, traces
@@ -162,8 +163,6 @@ class SignalledServer(uvicorn.Server):
             await asyncio.wait((loading,))
         if signalled.done():
             return False
-        from service.proof import UnprovenError  # noqa: PLC0415 - imported by now, in the background
-
         try:
             loading.result()
         except UnknownModelError as error:

@@ -17,6 +17,7 @@ from service.connection import CROWDED
 from service.errors import CrowdedError, UnknownModelError
 from service.lifecycle import Lifecycle
 from service.metrics import Metrics
+from service.proof import prove
 from service.served import ServedModel
 from service.settings import Settings
 from service.tokens import Tokens
@@ -129,8 +130,6 @@ class Service:
         self._unproven = self._stack.enter_context(model)
         if self._stopping:
             model.close()
-        from service.proof import prove  # noqa: PLC0415 - simulates, with scipy, which is slow to import
-
         prove(model)
         self.metrics.watch(
             model.name,

@@ -1,6 +1,8 @@
-"""What the service says of itself: /v1/models, /healthz, /readyz, /metrics."""
+"""What the service says of itself: /v1/models, /healthz, /readyz, /metrics; and of who asks: /v1/peer."""
 
-from fastapi import APIRouter, Response
+from ipaddress import ip_address
+
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
@@ -27,6 +29,13 @@ class ModelList(BaseModel):
     models: list[ModelDescription]
 
 
+class Peer(BaseModel):
+    """The other end of the connection, as the service's own socket has it; no header is believed."""
+
+    address: str = Field(description="IPv4 as such, whatever the socket; empty for a Unix socket.")
+    port: int
+
+
 class Health(BaseModel):
     """Whether a question is answered with yes, and why not."""
 
@@ -41,6 +50,13 @@ def status_routes(service: Service) -> APIRouter:
     async def models() -> ModelList:
         """List the models; none while they are being loaded."""
         return ModelList(models=[_describe(model, service) for model in service.models.values()])
+
+    @router.get("/v1/peer", tags=["operations"])
+    async def peer(request: Request) -> Peer:
+        """Whom the service sees: not the client where its address was translated (SNAT), or a proxy asks."""
+        if request.client is None:
+            return Peer(address="", port=0)
+        return Peer(address=unmapped(request.client.host), port=request.client.port)
 
     @router.get("/healthz", tags=["operations"], response_model=Health, responses={503: {"model": Health}})
     async def healthz() -> Response:
@@ -59,6 +75,12 @@ def status_routes(service: Service) -> APIRouter:
         return Response(service.metrics.page(), media_type=CONTENT_TYPE_LATEST)
 
     return router
+
+
+def unmapped(address: str) -> str:
+    """Return an IPv4 address as such where a socket of both families writes it as ::ffff:192.0.2.7."""
+    mapped = getattr(ip_address(address), "ipv4_mapped", None)
+    return str(mapped or address)
 
 
 def _health(trouble: str | None) -> Response:

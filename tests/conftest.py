@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
@@ -36,6 +37,15 @@ def mappy() -> None:
 def kubectl() -> str:
     """The path of kubectl, for what is rendered by kustomize."""
     return shutil.which("kubectl") or missing("kubectl")
+
+
+@pytest.fixture(scope="session")
+def ipv6() -> None:
+    """That ::1 can be listened on, which containers often lack."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        missing("IPv6")
 
 
 @pytest.fixture(scope="session")

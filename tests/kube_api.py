@@ -237,6 +237,8 @@ def running(address: str = "127.0.0.1", **more: Any) -> Plain:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    disable_nagle_algorithm = True
     server: KubeApi
 
     def handle(self) -> None:

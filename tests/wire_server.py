@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -60,6 +60,8 @@ class WireServer(ThreadingHTTPServer):
         self.targets: list[str] = []
         """The path of every basecall request."""
         self.answer = right_answer
+        self.sees: Callable[[str], str] = str
+        """What it says that its clients' addresses are, as a translation would have it."""
         self.changed = threading.Condition()
         self.connections = 0
         """How many there have been."""
@@ -127,6 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         page = generate_latest(self.server.registry)
+        if self.path.endswith("/v1/peer"):
+            page = json.dumps({"address": self.server.sees(self.client_address[0]), "port": 0}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(page)))
         self.end_headers()

@@ -7,7 +7,7 @@ asked again for a while, and never for ever. Knows nothing of what is run.
 import json
 import os
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
@@ -27,7 +27,8 @@ Answer = TypeVar("Answer")
 FIELD_MANAGER = "fiveways-bench"
 ANSWER_S = 30.0
 """How long one answer may take."""
-ASK_AGAIN_S = 1.0
+SOON_S, LATER_S = 0.05, 1.0
+"""After how long something is asked again, at first and in the end."""
 TRANSIENT = {429, 500, 502, 503, 504}
 """Answers of a server that may answer otherwise in a while."""
 GONE = 404
@@ -240,6 +241,7 @@ class ApiServer:
     def _patiently(self, ask: Callable[[], Answer]) -> Answer:
         """Ask until there is an answer, for as long as this server may be away."""
         give_up_s = time.monotonic() + self._patience_s
+        pauses = pauses_s()
         while True:
             try:
                 return ask()
@@ -252,7 +254,15 @@ class ApiServer:
                         f"the API server at {self.address} has not answered for {self._patience_s:g} s:"
                         f" {error}"
                     ) from error
-            time.sleep(ASK_AGAIN_S)
+            time.sleep(next(pauses))
+
+
+def pauses_s() -> Iterator[float]:
+    """Yield how long to wait before the next question, each of them longer, up to LATER_S."""
+    pause_s = SOON_S
+    while True:
+        yield pause_s
+        pause_s = min(2 * pause_s, LATER_S)
 
 
 class _AnswerError(ClusterError):

@@ -19,10 +19,11 @@ from loadgen.cluster.service_path import detect_service_path
 from loadgen.cluster.stage import Stage
 from loadgen.cluster.waiting import LAST_LINES, has_succeeded, job_labels, stop_jobs, wait_for_pods
 from loadgen.errors import ClusterError
-from loadgen.facts import Fact
+from loadgen.facts import Fact, version_facts
 from loadgen.plan import Plan
 
 HOST = "host"
+JUDGES = ("scipy",)
 
 
 def facts_of(stage: Stage, plan: Plan) -> tuple[Fact, ...]:
@@ -44,6 +45,8 @@ def facts_of(stage: Stage, plan: Plan) -> tuple[Fact, ...]:
     for words in denied:
         stage.say(f"not read, so that facts are missing: {words}")
     facts = [Fact("Kubernetes", stage.api.version(), "GET /version"), *detected(inventory)]
+    # This machine judges what others measure.
+    facts += version_facts(JUDGES)
     facts += [fact for probe in seen for fact in probe.facts]
     return tuple(dict.fromkeys(facts))
 
@@ -60,7 +63,7 @@ def _probed(stage: Stage) -> Iterator[Seen]:
     pod = stage.main.server["status"]["podIP"] if stage.main.attach != HOST else ""
     client, server = stage.client_node, stage.server_node
     for attach in stage.actors:
-        arguments = ["--end", "client", *plan, "--attach", attach]
+        arguments = ["--end", "client", *plan, "--attach", attach, "--node", address_of(client)]
         if attach == HOST:
             arguments += ["--peer", address_of(server), *(("--pod", pod) if pod else ())]
         yield _run(stage, attach, "client", hostname_of(client), arguments)

@@ -5,6 +5,7 @@ Everything is read on the node, from the kernel or from kube-proxy; what is not 
 
 import http.client
 import platform
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path as File
@@ -30,6 +31,11 @@ OFFLOADS = (
 MODES = {"iptables", "ipvs", "nftables", "kernelspace"}
 TUNNELS = {"vxlan": "VXLAN", "geneve": "Geneve", "ipip": "IP in IP", "wireguard": "WireGuard", "gre": "GRE"}
 """Kinds of links that put headers around packets."""
+
+
+OPEN_VSWITCH = "openvswitch"
+REPRESENTOR = re.compile(r"(c\d+)?pf\d+(vf|sf)\d+")
+"""Port names of representors: on the node, what stands for a function of a NIC that pods have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +117,18 @@ def _described(link: Link) -> str:
 
 
 def _nic(nic: Link, node: str, offloads: Callable[[str], dict[str, bool]], root: File) -> Iterator[Fact]:
-    place = root / "sys/class/net" / nic.name
-    yield Fact(f"NIC, {node}", _described(nic), "RTM_GETROUTE to the other node")
+    links = root / "sys/class/net"
+    if nic.kind == OPEN_VSWITCH:
+        # OVN-Kubernetes puts the node's address on a bridge, in which the NIC is a port.
+        yield Fact(f"bridge of the NIC, {node}", nic.name, "RTM_GETROUTE to the other node")
+        ports = sorted(link.name for link in links.iterdir() if _is_port(link))
+        if len(ports) != 1:
+            return
+        nic = Link(ports[0], "")
+        yield Fact(f"NIC, {node}", _described(nic), f"/sys/class/net/{nic.name}/master", "inferred")
+    else:
+        yield Fact(f"NIC, {node}", _described(nic), "RTM_GETROUTE to the other node")
+    place = links / nic.name
     mtu = _text(place / "mtu")
     if mtu:
         yield Fact(f"NIC MTU, {node}", f"{mtu} bytes", f"/sys/class/net/{nic.name}/mtu")
@@ -123,10 +139,26 @@ def _nic(nic: Link, node: str, offloads: Callable[[str], dict[str, bool]], root:
     driver = place / "device/driver"
     if driver.exists():
         yield Fact(f"NIC driver, {node}", driver.resolve().name, f"/sys/class/net/{nic.name}/device/driver")
+    switch = _text(place / "phys_switch_id")
+    if switch:
+        others = (link for link in links.iterdir() if _text(link / "phys_switch_id") == switch)
+        functions = sum(_is_representor(link) for link in others)
+        value = f"on, with representors of {functions} functions"
+        yield Fact(f"switch in the NIC, {node}", value, f"/sys/class/net/{nic.name}/phys_switch_id")
     found = offloads(nic.name)
     if found:
         words = ", ".join(f"{name} {'on' if on else 'off'}" for name, on in found.items())
         yield Fact(f"NIC offloads, {node}", words, f"ethtool ioctl on {nic.name}")
+
+
+def _is_port(link: File) -> bool:
+    """Say whether a link is a NIC's port in an Open vSwitch."""
+    master = (link / "master").resolve().name
+    return master == "ovs-system" and (link / "device").exists() and not _is_representor(link)
+
+
+def _is_representor(link: File) -> bool:
+    return bool(REPRESENTOR.fullmatch(_text(link / "phys_port_name")))
 
 
 def _text(file: File) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path as File
 
 import orjson
 
-from loadgen.cluster.apiserver import ASK_AGAIN_S, ApiServer, Manifest
+from loadgen.cluster.apiserver import ApiServer, Manifest, pauses_s
 from loadgen.cluster.jobs import (
     LOCUST,
     MOST_PLAN_BYTES,
@@ -100,6 +100,7 @@ def follow_blocks(api: ApiServer, plan: Plan, master: Manifest) -> Generator[Obs
     silence_s = plan.block_s + plan.drain_s + SILENCE_S
     namespace, pod = master["metadata"]["namespace"], master["metadata"]["name"]
     done = 0
+    pauses = pauses_s()
     while done < blocks:
         # Looked at before the log: what was written until then is in what is read after.
         ending = _ending(api, namespace, pod)
@@ -118,11 +119,13 @@ def follow_blocks(api: ApiServer, plan: Plan, master: Manifest) -> Generator[Obs
                     yield observation
                 if done == blocks:
                     return
-        if done == before:
-            if ending:
-                words = api.log(namespace, pod, LOCUST, lines=LAST_LINES)
-                raise ExperimentError(f"{ending} after {done} of {blocks} blocks; it said last:\n{words}")
-            time.sleep(ASK_AGAIN_S)
+        if done > before:
+            pauses = pauses_s()
+            continue
+        if ending:
+            words = api.log(namespace, pod, LOCUST, lines=LAST_LINES)
+            raise ExperimentError(f"{ending} after {done} of {blocks} blocks; it said last:\n{words}")
+        time.sleep(next(pauses))
 
 
 def _parsed(line: bytes) -> Observation:

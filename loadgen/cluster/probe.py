@@ -48,6 +48,7 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--plan", required=True, type=File, help="the plan whose paths are looked at")
     parser.add_argument("--attach", help="look at the paths of clients that are attached so")
     parser.add_argument("--peer", help="address of the other node: look at this one's NIC")
+    parser.add_argument("--node", default="", help="address of this node")
     parser.add_argument("--pod", default="", help="address of a pod on the other node")
     told = parser.parse_args(words)
     facts, problems = list[Fact](), list[str]()
@@ -60,7 +61,7 @@ def main(words: Sequence[str]) -> None:
             if path.attach == told.attach:
                 try:
                     check_paths((path,))
-                    facts += path_facts(path)
+                    facts += path_facts(path, node=told.node)
                     facts += service_facts(path)
                 except (ExperimentError, OSError) as error:
                     problems.append(f"{path.name} ({path.url}): {error}")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from loadgen.cluster.apiserver import ASK_AGAIN_S, ApiServer, Manifest
+from loadgen.cluster.apiserver import ApiServer, Manifest, pauses_s
 from loadgen.cluster.nodes import address_of, hostname_of
 from loadgen.cluster.overlay import INSTANCE, Overlay, pinned
 from loadgen.cluster.targets import paths_of
@@ -181,10 +181,10 @@ def _clear(
                 api.delete({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": overlay.namespace}})
             for thing in _carriers(api, overlay, instance, skip_namespaced=overlay.namespace in owned):
                 api.delete(thing)
-        give_up_s = time.monotonic() + CLEAR_S
+        give_up_s, pauses = time.monotonic() + CLEAR_S, pauses_s()
         while left := left_behind(api, overlays, owned, instance):
             _check_time(give_up_s, left)
-            time.sleep(ASK_AGAIN_S)
+            time.sleep(next(pauses))
     except (ClusterError, KeyboardInterrupt) as error:
         how = _how_to_delete(overlays, owned, instance)
         raise ClusterError(

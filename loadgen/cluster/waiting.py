@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from loadgen.cluster.apiserver import ASK_AGAIN_S, ApiServer, Manifest
+from loadgen.cluster.apiserver import ApiServer, Manifest, pauses_s
 from loadgen.cluster.words import is_hopeless, why_not_ready
 from loadgen.errors import ClusterError
 
@@ -31,6 +31,7 @@ def wait_for_pods(
     what = f"{maker['kind']} {maker['metadata']['name']}"
     give_up_s = time.monotonic() + wait_s
     last = ""
+    pauses = pauses_s()
     while True:
         pods = api.items("v1", "Pod", namespace, labels=labels)
         there = [pod for pod in pods if until(pod)]
@@ -45,7 +46,7 @@ def wait_for_pods(
         if why != last:
             say(f"waiting for {namespace}/{what}: {why}")
             last = why
-        time.sleep(ASK_AGAIN_S)
+        time.sleep(next(pauses))
 
 
 def _log(api: ApiServer, pod: Manifest | None) -> str:
@@ -86,10 +87,11 @@ def stop_jobs(api: ApiServer, jobs: list[Manifest], *, wait_s: float) -> None:
     give_up_s = time.monotonic() + wait_s
     for job in jobs:
         namespace = job["metadata"]["namespace"]
+        pauses = pauses_s()
         while pods := api.items("v1", "Pod", namespace, labels=job_labels(job)):
             if time.monotonic() >= give_up_s:
                 names = ", ".join(pod["metadata"]["name"] for pod in pods)
                 raise ClusterError(
                     f"after {wait_s:g} s pods of a Job that was deleted are still there: {names}"
                 )
-            time.sleep(ASK_AGAIN_S)
+            time.sleep(next(pauses))

@@ -1,7 +1,9 @@
 import ast
+import fnmatch
 import http.server
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -34,9 +36,8 @@ import locust  # replaces much of the standard library, so first
 import pod5
 for name in json.loads(sys.argv[2]):
     importlib.import_module(name)
-print(json.dumps([
-    module.__file__ for name, module in sys.modules.items() if name.split(".")[0] in {"loadgen", "reads"}
-]))
+files = {name: getattr(module, "__file__", "") for name, module in sys.modules.items()}
+print(json.dumps({name: file for name, file in files.items() if file}))
 """
 RUN = [
     *("loadgen.basecall", "loadgen.cluster.relay", "loadgen.cluster.probe"),
@@ -108,9 +109,16 @@ def installed(listed: set[str]) -> set[str]:
 
 
 def test_it_has_two_images_of_one_base(stages: dict[str, Stage], root: Path) -> None:
-    assert list(stages) == ["wheel", "service-environment", "loadgen-environment", "loadgen", "service"]
-    for stage in stages.values():
-        assert stage.all("FROM") == ["${BASE_IMAGE} AS " + stage.name]
+    begins = {name: stage.all("FROM")[0].partition(" ")[0] for name, stage in stages.items()}
+    assert begins == {
+        "tools": "${BASE_IMAGE}",
+        "wheel": "tools",
+        "service-environment": "${BASE_IMAGE}",
+        "loadgen-environment": "tools",
+        "loadgen-files": "loadgen-environment",
+        "loadgen": "scratch",
+        "service": "${BASE_IMAGE}",
+    }
     first = next(parse((root / "Dockerfile").read_text()))
     base = re.fullmatch(r"BASE_IMAGE=docker\.io/library/python:3\.(\d+)-slim-bookworm", first[1])
     assert first[0] == "ARG"
@@ -160,29 +168,59 @@ def test_everything_is_installed_at_the_version_of_the_constraints(
 
 
 @pytest.fixture(scope="module")
-def files(installed: set[str], root: Path) -> list[Path]:
-    """Our files that are imported in the load generator's image, which lacks much that is installed here."""
-    absent = [
+def left_out(stages: dict[str, Stage]) -> list[str]:
+    """Patterns of what is installed, and not in the load generator's image."""
+    (run,) = (run for run in stages["loadgen-files"].all("RUN") if "/left-out" in run)
+    return shlex.split(run.partition("printf '%s\\n' ")[2].partition(" > /left-out")[0])
+
+
+@pytest.fixture(scope="module")
+def loaded(installed: set[str], left_out: list[str], root: Path) -> dict[str, Path]:
+    """The files of the modules that are imported in the load generator's image, which lacks much that is
+    installed here."""
+    absent = {
         module
         for module, names in packages_distributions().items()
         if not {canonicalize_name(name) for name in names} & installed
-    ]
-    assert {"torch", "polars", "matplotlib", "numba"} <= set(absent)
-    command = [sys.executable, "-c", IMPORTS, json.dumps(absent), json.dumps(RUN)]
+    }
+    assert {"torch", "polars", "matplotlib", "numba", "scipy"} <= absent
+    absent |= {pattern.removeprefix("*/") for pattern in left_out} - {"test", "tests"}
+    command = [sys.executable, "-c", IMPORTS, json.dumps(sorted(absent)), json.dumps(RUN)]
     done = subprocess.run(command, check=False, cwd=root, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    return [Path(file) for file in json.loads(done.stdout.splitlines()[-1])]
+    return {name: Path(file) for name, file in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
-def test_the_load_generator_has_what_it_imports(listed: set[str], files: list[Path]) -> None:
+def test_the_load_generator_has_what_it_imports(listed: set[str], loaded: dict[str, Path]) -> None:
     ours = {"reads", "models", "service", "loadgen"}
     distributions = packages_distributions()
     needed = set()
-    for path in files:
-        for module in imported(path):
-            if module not in ours | OPTIONAL | set(sys.stdlib_module_names):
-                needed.add(canonicalize_name(distributions[module][0]))
+    for name, path in loaded.items():
+        if name.split(".")[0] in {"loadgen", "reads"}:
+            for module in imported(path):
+                if module not in ours | OPTIONAL | set(sys.stdlib_module_names):
+                    needed.add(canonicalize_name(distributions[module][0]))
+    assert {"locust", "numpy"} < needed
     assert needed - ALONE <= listed
+
+
+def test_nothing_is_left_out_that_is_imported(left_out: list[str], loaded: dict[str, Path]) -> None:
+    assert {"*/tests", "*/pyarrow/*_flight*"} <= set(left_out)
+    assert {"pyarrow.lib", "pod5.signal_tools", "numpy", "gevent"} <= loaded.keys()
+    for pattern in left_out:
+        # tar leaves out what is in a folder with it.
+        assert not fnmatch.filter(map(str, loaded.values()), pattern)
+        assert not fnmatch.filter(map(str, loaded.values()), f"{pattern}/*")
+
+
+def test_the_image_is_tried_while_it_is_built(stages: dict[str, Stage]) -> None:
+    # There is no shell in it.
+    (trial,) = stages["loadgen"].all("RUN")
+    python, option, program = json.loads(trial)
+    assert (python, option) == ("python", "-c")
+    compile(program, "Dockerfile", "exec")
+    steps = [word for word, _ in stages["loadgen"].steps]
+    assert steps.index("USER") < steps.index("RUN")
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -3,22 +3,22 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from measured import a_run, a_setup
+from measured import CONTROL, HOST, a_path, a_run, a_setup, an_observation
 from wire_server import WireServer, serving
 
 from loadgen.bodies import ReadSource
 from loadgen.child import Child
 from loadgen.errors import ExperimentError
 from loadgen.experiment import Experiment, play, rounds_in_budget
-from loadgen.observation import read_observations
+from loadgen.observation import Observation, read_observations
 from loadgen.paths import Path as Way
-from loadgen.plan import Plan, write_plan
+from loadgen.plan import Block, Plan, write_plan
 from loadgen.results import BLOCKS, Run, Setup, load
 
 PATIENCE_S = 60.0
@@ -74,10 +74,33 @@ def test_a_run_goes_on_to_its_planned_rounds_and_is_in_its_folder(server: WireSe
     assert len(experiment.run.rounds) == 3
     assert all(not observation.voids for observation in experiment.run.observations)
     assert load(tmp_path) == experiment.run
-    assert [gate.name for gate in experiment.run.gates] == ["warm-up, null arm"]
+    assert [gate.name for gate in experiment.run.gates] == ["warm-up by host, null arm"]
     assert results.comparisons[0].verdict.rounds == 3
     assert page.read_text().startswith("<!doctype html>")
     assert not (tmp_path / "playing.jsonl").exists()
+
+
+def test_each_server_is_warmed_and_each_by_one_path(tmp_path: Path) -> None:
+    # As on a cluster, where each way of attaching has its server.
+    host, again = (replace(path, attach="host") for path in (HOST, CONTROL))
+    pod, service = (replace(a_path(name), attach="pod") for name in ("vxlan/podip", "vxlan/clusterip"))
+    setup = replace(
+        a_setup("svc", arms=("null",)), plan=Plan((host, again, pod, service), rounds=3, arms=("null",))
+    )
+    played: list[Block] = []
+
+    def player(plan: Plan, folder: Path) -> Generator[Observation, None, None]:
+        for block in plan.blocks():
+            played.append(block)
+            # The pod's server is slow to wake.
+            yield an_observation(block, 0.5 if block.path is pod and block.round < 2 else 1.0)
+
+    experiment = Experiment(Run(setup, rounds_planned=3), tmp_path, player=player)
+    experiment.warm_up()
+    assert {block.path for block in played} == {host, pod}
+    assert [block.path for block in played].count(pod) == 5
+    gates = {gate.name: gate.held for gate in experiment.run.gates}
+    assert gates == {"warm-up by host, null arm": True, "warm-up by vxlan/podip, null arm": True}
 
 
 def test_a_run_that_was_broken_off_goes_on_and_keeps_what_it_had(server: WireServer, tmp_path: Path) -> None:

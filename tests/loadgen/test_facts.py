@@ -4,7 +4,7 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
-from loadgen.facts import Fact, conflicts, machine_facts, program_facts
+from loadgen.facts import Fact, conflicts, machine_facts, program_facts, version_facts
 
 
 def a_system(root: Path, files: dict[str, str]) -> Path:
@@ -46,6 +46,11 @@ def test_this_machine_says_how_many_cores_may_be_used() -> None:
 def test_programs_are_named_with_the_versions_that_are_installed() -> None:
     facts = {fact.name: fact.value for fact in program_facts()}
     assert facts["locust version"] == version("locust")
+
+
+def test_a_program_that_is_not_installed_has_no_version() -> None:
+    facts = version_facts(("no-such-distribution", "numpy"))
+    assert [(fact.name, fact.value) for fact in facts] == [("numpy version", version("numpy"))]
 
 
 def test_sources_that_disagree_are_a_conflict_and_nobody_is_right() -> None:

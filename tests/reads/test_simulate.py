@@ -15,6 +15,7 @@ from reads.resquiggle import resquiggle
 from reads.simulate import (
     Pore,
     Simulation,
+    autoregressive,
     draw_length,
     noise,
     play,
@@ -111,6 +112,16 @@ def test_noise_is_white_and_slow_as_the_table_says() -> None:
     made = noise(400_000, np.random.default_rng(2), levels)
     assert made.var() == pytest.approx(levels.white_sd**2 + levels.slow_sd**2, rel=0.02)
     assert np.mean(made[1:] * made[:-1]) == pytest.approx(levels.slow_sd**2 * levels.slow_rho, rel=0.05)
+
+
+@pytest.mark.parametrize("rho", [0.0, 1e-300, 0.1, 0.7, 0.9933, 0.99999])
+@pytest.mark.parametrize("count", [0, 1, 256, 1000])
+def test_an_autoregressive_sequence_adds_to_each_innovation_a_part_of_the_value_before(
+    count: int, rho: float
+) -> None:
+    innovations = np.random.default_rng(7).normal(size=count)
+    one_by_one = list(itertools.accumulate(innovations.tolist(), lambda before, new: new + rho * before))
+    assert autoregressive(innovations, rho) == pytest.approx(one_by_one, rel=1e-9, abs=1e-12)
 
 
 def test_no_noise_leaves_the_levels() -> None:

@@ -134,6 +134,7 @@ def test_a_run_survives_cuts_is_stopped_goes_on_and_leaves_nothing(place: Place)
     assert facts["Kubernetes", None] == "v1.36.1"
     assert facts["MTU", f"{WAY}/podip"] == "65535 bytes"
     assert facts["translation of the Service", f"{WAY}/clusterip"] == "packet by packet (DNAT)"
+    assert facts["SNAT", f"{WAY}/clusterip"] == "none"
 
     shorten(folder, rounds=len(run.rounds) + 1)
     resumed = CliRunner().invoke(app, ["bench", "cluster", "--resume", str(folder)])

@@ -1,9 +1,17 @@
-import socket
+import shutil
+import ssl
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path as File
 
+import live_service
 import pytest
+import wire_server
+from conftest import missing
+from wire_server import WireServer
 
 from loadgen.cluster.path_facts import path_facts, remote_of
+from loadgen.facts import Fact
 from loadgen.paths import Path
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
@@ -27,41 +35,95 @@ def test_ipv6_is_read_likewise() -> None:
     assert remote_of(HEADER + line, 0xC350) == ("fd00::7", 8000)
 
 
-@pytest.fixture
-def listener() -> "socket.socket":
-    return socket.create_server(("127.0.0.1", 0))
+@pytest.fixture(scope="module")
+def service() -> Iterator[WireServer]:
+    with wire_server.serving() as service:
+        yield service
 
 
-def test_a_path_says_its_mtu_and_that_its_packets_are_translated(listener: socket.socket) -> None:
-    with listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        facts = {fact.name: fact for fact in path_facts(Path("w/clusterip", "w", "clusterip", url))}
-        lo = int(File("/sys/class/net/lo/mtu").read_text())
-        # A packet has 16 bits for its length.
-        assert facts["MTU"].value == f"{min(lo, 65535)} bytes"
-        assert facts["translation of the Service"].value == "packet by packet (DNAT)"
-        assert {fact.path for fact in facts.values()} == {"w/clusterip"}
+def path_to(service: WireServer, target: str) -> Path:
+    return Path(f"w/{target}", "w", target, service.url)
+
+
+def test_a_path_says_its_mtu_and_that_its_packets_are_translated(service: WireServer) -> None:
+    facts = {fact.name: fact for fact in path_facts(path_to(service, "clusterip"))}
+    lo = int(File("/sys/class/net/lo/mtu").read_text())
+    # A packet has 16 bits for its length.
+    assert facts["MTU"].value == f"{min(lo, 65535)} bytes"
+    assert facts["translation of the Service"].value == "packet by packet (DNAT)"
+    assert {fact.path for fact in facts.values()} == {"w/clusterip"}
 
 
 def test_a_socket_that_is_connected_to_the_server_itself_was_translated_once(
-    listener: socket.socket, tmp_path: File
+    service: WireServer, tmp_path: File
 ) -> None:
     # As the kernel's table is under Cilium, which replaces the address when a socket connects.
-    with listener, socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        address = listener.getsockname()
-        rows = "".join(
-            f"   0: 0100007F:{port:04X} 0702F40A:1F40 01 0:0 0:0 0\n" for port in range(1024, 65536)
-        )
-        (tmp_path / "tcp").write_text(HEADER + rows)
-        path = Path("w/clusterip", "w", "clusterip", f"http://127.0.0.1:{address[1]}")
-        facts = {fact.name: fact for fact in path_facts(path, tmp_path)}
+    rows = "".join(f"   0: 0100007F:{port:04X} 0702F40A:1F40 01 0:0 0:0 0\n" for port in range(1024, 65536))
+    (tmp_path / "tcp").write_text(HEADER + rows)
+    facts = {fact.name: fact for fact in path_facts(path_to(service, "clusterip"), tmp_path)}
     assert facts["translation of the Service"].value == "once, when the socket connects"
     assert facts["translation of the Service"].source == "/proc/net/tcp: connected to 10.244.2.7:8000"
 
 
-def test_addresses_of_the_server_itself_are_not_translated(listener: socket.socket) -> None:
-    with listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        names = {fact.name for fact in path_facts(Path("w/podip", "w", "podip", url))}
-    assert names == {"MTU", "largest segment"}
+def test_addresses_of_the_server_itself_are_not_translated(service: WireServer) -> None:
+    names = {fact.name for fact in path_facts(path_to(service, "podip"))}
+    assert names == {"MTU", "largest segment", "SNAT"}
+
+
+def snat(service: WireServer, monkeypatch: pytest.MonkeyPatch, seen: str, node: str = "") -> list[Fact]:
+    """The fact where the server says that it sees `seen`."""
+    monkeypatch.setattr(service, "sees", lambda _address: seen)
+    facts = path_facts(path_to(service, "nodeport"), node=node)
+    return [fact for fact in facts if fact.name == "SNAT"]
+
+
+def test_a_server_that_sees_the_clients_own_address_shows_that_nobody_translates_it(
+    service: WireServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = f"GET {service.url}/v1/peer says 127.0.0.1, the client's socket 127.0.0.1"
+    fact = Fact("SNAT", "none", source, path="w/nodeport")
+    assert snat(service, monkeypatch, "127.0.0.1") == [fact]
+    assert snat(service, monkeypatch, "127.0.0.1", node="127.0.0.1") == [fact]
+
+
+def test_an_address_that_is_not_the_clients_is_told_with_whose_it_is(
+    service: WireServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (of_a_node,) = snat(service, monkeypatch, "192.0.2.11", node="192.0.2.11")
+    assert of_a_node.value == "yes: the server sees the address 192.0.2.11 of the client's node"
+    # Such as that of a node's tunnel.
+    (of_nobody,) = snat(service, monkeypatch, "10.244.1.0", node="192.0.2.11")
+    assert of_nobody.value == "yes: the server sees the address 10.244.1.0"
+    (other_family,) = snat(service, monkeypatch, "fd00::7")
+    assert other_family.value == "yes: the server sees the address fd00::7"
+
+
+@pytest.mark.parametrize("seen", ["", "somebody"])
+def test_a_server_that_does_not_tell_gives_no_fact(
+    service: WireServer, monkeypatch: pytest.MonkeyPatch, seen: str
+) -> None:
+    assert snat(service, monkeypatch, seen) == []
+
+
+def test_the_service_itself_tells_it_over_ipv4_and_ipv6_on_one_socket(ipv6: None) -> None:
+    with live_service.serving(host="::") as running:
+        for host in ("127.0.0.1", "[::1]"):
+            path = Path("w/podip", "w", "podip", f"http://{host}:{running.port}")
+            facts = {fact.name: fact.value for fact in path_facts(path)}
+            assert facts["SNAT"] == "none"
+
+
+def test_it_is_asked_over_tls_and_below_a_prefix_too(tmp_path: File) -> None:
+    openssl = shutil.which("openssl") or missing("openssl")
+    certificate = str(tmp_path / "certificate.pem")
+    made = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=fiveways")
+    subprocess.run(
+        [openssl, *made, "-keyout", certificate, "-out", certificate], check=True, capture_output=True
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with wire_server.serving(tls=context) as service:
+        path = Path("w/gateway", "w", "gateway", f"{service.url}/basecalls")
+        facts = {fact.name: fact for fact in path_facts(path)}
+    assert facts["SNAT"].value == "none"
+    assert facts["SNAT"].source.startswith(f"GET {service.url}/basecalls/v1/peer says 127.0.0.1")
