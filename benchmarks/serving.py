@@ -1,18 +1,16 @@
-"""How much of the engine's speed is left after HTTP, what requests cost, and how others do on the same work.
+"""How much of the engine's speed is left after HTTP, and what requests cost.
 
-    python -m benchmarks.serving [--quick] [--model MODEL] [--peers FOLDER] [--reads-count 1000000]
+    python -m benchmarks.serving [--quick] [--model MODEL] [--reads-count 1000000]
 
-The service is a real `fiveways serve`, its client a process of the same machine. FOLDER holds LitServe and
-mosec, see `benchmarks.peers`. Tables on stderr; the last line of stdout is JSON.
+The service is a real `fiveways serve`, its client a process of the same machine. How others do on the same work is
+`benchmarks.comparison`. Tables on stderr; the last line of stdout is JSON.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.util import find_spec
 from itertools import islice
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -35,7 +33,7 @@ from benchmarks.measure import (
     say,
     spread,
 )
-from benchmarks.servers import BATCHING_PEERS, Server, peer, service
+from benchmarks.servers import Server, peer, service
 from models import zoo
 from models.config import load_config
 from models.null import NullCaller
@@ -44,7 +42,6 @@ from reads.simulate import simulate_reads
 
 BUSY_CONNECTIONS = 32
 NULL_CONNECTIONS = 4
-OURS = "fiveways"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,84 +209,6 @@ def measure_latency(record: Record, hammer: Hammer, model: str, scope: Scope) ->
     record.figures["http_ms_p99"] = percentile(http_ms, 99)
 
 
-def measure_peers(record: Record, hammer: Hammer, model: str, scope: Scope, packages: Path | None) -> None:
-    """Others on the same work: the same caller, weights, batch limit, reads and client."""
-    reads = tuple(
-        one.read for one in islice(simulate_reads(seed=9, mean_bases=scope.read_bases), scope.reads)
-    )
-    requests = requests_of(reads)
-    kinds = [service(model), peer("fastapi", model)]
-    absent: list[str] = []
-    for name in BATCHING_PEERS:
-        if (packages and (packages / name).is_dir()) or find_spec(name):
-            kinds.append(peer(name, model, packages))
-        else:
-            absent.append(name)
-    with ExitStack() as stack:
-        servers: dict[str, Server] = {}
-        for kind in kinds:
-            say(f"starting {kind.name}")
-            servers[kind.name] = stack.enter_context(Server(kind, requests[0]))
-
-        def load(server: Server, rate: float | None) -> Load:
-            its = tuple(server.kind.request(request) for request in requests)
-            return Load((server.url,), its, connections=BUSY_CONNECTIONS, seconds=scope.seconds, rate=rate)
-
-        full = interleave(
-            {name: partial(hammer.send, load(server, None)) for name, server in servers.items()}, scope.rounds
-        )
-        half_rates = {
-            name: spread([answers.requests_per_s for answers in found]).median / 2
-            for name, found in full.items()
-        }
-        half = interleave(
-            {name: partial(hammer.send, load(server, half_rates[name])) for name, server in servers.items()},
-            scope.rounds,
-        )
-        memory = {name: server.rss_bytes for name, server in servers.items()}
-        starts = {name: server.start_s for name, server in servers.items()}
-    rows: list[tuple[Cell, ...]] = []
-    p99s, rates = {}, {}
-    for name in servers:
-        bases = spread([answers.bases_per_s for answers in full[name]])
-        latencies = [value for answers in half[name] for value in answers.latency_ms]
-        failures = sum(answers.failures for answers in (*full[name], *half[name]))
-        p99s[name], rates[name] = percentile(latencies, 99), bases.median
-        rows.append(
-            (
-                name,
-                *spread_cells(bases, 1e3),
-                percentile(latencies, 50),
-                p99s[name],
-                memory[name] / 2**20,
-                starts[name],
-                failures,
-            )
-        )
-    columns = (
-        *("server", "kbases/s, median", "least", "greatest", "p50 at half of it, ms", "p99"),
-        *("resident MiB", "start, s", "failures"),
-    )
-    note = f"{BUSY_CONNECTIONS} connections; the start is until the first right answer."
-    if absent:
-        note += f" Not installed here: {', '.join(absent)} (see benchmarks/peers.py)."
-    record.add(Section("Peers on the same work", columns, tuple(rows), note))
-    record.figures["peers"] = {
-        name: {
-            "bases_per_s": rates[name],
-            "p99_ms": p99s[name],
-            "rss_bytes": memory[name],
-            "start_s": starts[name],
-        }
-        for name in servers
-    }
-    others = [name for name in servers if name != OURS]
-    record.aims += [
-        at_least("bases/s over the fastest peer's", rates[OURS] / max(rates[name] for name in others), 1.0),
-        at_most("p99 over the quickest peer's", p99s[OURS] / min(p99s[name] for name in others), 1.0),
-    ]
-
-
 def measure_scale(record: Record, hammer: Hammer, model: str, scope: Scope) -> None:
     """More connections, longer reads, more replicas."""
     config = load_config(zoo.find(model))
@@ -353,7 +272,6 @@ PARTS: Mapping[str, str] = {
     "efficiency": "bases/s through HTTP over bases/s in process",
     "null": "the null arm beside a bare byte sink",
     "latency": "one chunk on an idle service",
-    "peers": "others on the same work",
     "scale": "connections, lengths of reads, replicas",
     "memory": "resident memory over many reads",
 }
@@ -365,7 +283,6 @@ def main(
         bool, typer.Option("--quick", help="Tiny sizes: shows that it runs, measures nothing.")
     ] = False,
     model: Annotated[str, typer.Option(help="A shipped model's name, or a model directory.")] = zoo.DEFAULT,
-    peers: Annotated[Path | None, typer.Option(help="A folder with LitServe and mosec.")] = None,
     only: Annotated[str, typer.Option(help=f"Some of {','.join(PARTS)}, with commas between.")] = "",
     reads_count: Annotated[
         int | None, typer.Option(min=10, help="Reads over which memory is watched; 20000 unless told.")
@@ -376,8 +293,6 @@ def main(
     wanted = only.split(",") if only else list(PARTS)
     if unknown := [part for part in wanted if part not in PARTS]:
         raise typer.BadParameter(f"--only: {', '.join(unknown)} is none of {', '.join(PARTS)}")
-    if peers and not peers.is_dir():
-        raise typer.BadParameter(f"--peers: there is no folder {peers}")
     scope = QUICK if quick else Scope()
     if reads_count:
         scope = replace(scope, memory_reads=reads_count)
@@ -387,7 +302,6 @@ def main(
             "efficiency": lambda: measure_efficiency(record, hammer, model, scope),
             "null": lambda: measure_null(record, hammer, scope),
             "latency": lambda: measure_latency(record, hammer, model, scope),
-            "peers": lambda: measure_peers(record, hammer, model, scope, peers),
             "scale": lambda: measure_scale(record, hammer, model, scope),
             "memory": lambda: measure_memory(record, hammer, scope),
         }
