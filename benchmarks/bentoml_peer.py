@@ -1,4 +1,4 @@
-"""BentoML on the same work, see `benchmarks.peers`: its batches are of lists in JSON, so the signal is in base64.
+"""BentoML on the same work, see `benchmarks.peers`: batches of lists in JSON, the signal in base64.
 
 `bentoml serve` imports this file by name, in each of its workers.
 """

@@ -2,8 +2,8 @@
 
     python -m benchmarks.environments [NAME ...]      # all of them, unless some are named
 
-An environment lies in `peers/` of the one that runs this; it sees the project's packages, torch among them, after
-its own. Knows nothing of what is measured in them.
+An environment lies in `peers/` of the one that runs this; it sees the project's packages, torch among them,
+after its own. Knows nothing of what is measured in them.
 """
 
 import subprocess

@@ -70,13 +70,13 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
-    """A value beside what it should be; `met` is None where it was not measured."""
+class Finding:
+    """A value beside what it should be; `met` is None where that is nothing, or was not measured."""
 
     name: str
-    value: float | None
-    aim: str
-    met: bool | None
+    value: float | int | str | None
+    aim: str = ""
+    met: bool | None = None
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ class Record:
     settings: dict[str, Any]
     machine: dict[str, Any]
     sections: list[Section] = field(default_factory=list)
-    aims: list[Aim] = field(default_factory=list)
+    aims: list[Finding] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
     """The same by name, for plots and for other benchmarks."""
 
@@ -95,6 +95,11 @@ class Record:
         """Keep a table, and show it."""
         self.sections.append(section)
         show(section)
+
+    @property
+    def failed(self) -> bool:
+        """Whether an aim was missed."""
+        return any(finding.met is False for finding in self.aims)
 
     def finish(self) -> None:
         """Show the aims, and print the record as the last line of stdout."""
@@ -139,14 +144,14 @@ def interleave(
     return found
 
 
-def at_least(name: str, value: float | None, least: float) -> Aim:
+def at_least(name: str, value: float | None, least: float) -> Finding:
     """Return an aim that is met from `least` on."""
-    return Aim(name, value, f">= {least:g}", None if value is None else value >= least)
+    return Finding(name, value, f">= {least:g}", None if value is None else value >= least)
 
 
-def at_most(name: str, value: float | None, most: float) -> Aim:
+def at_most(name: str, value: float | None, most: float) -> Finding:
     """Return an aim that is met up to `most`."""
-    return Aim(name, value, f"<= {most:g}", None if value is None else value <= most)
+    return Finding(name, value, f"<= {most:g}", None if value is None else value <= most)
 
 
 def ratio(above: float | None, below: float | None) -> float | None:
@@ -177,9 +182,9 @@ def end_in_order() -> None:
     signal.signal(signal.SIGTERM, leave)
 
 
-def aims_section(aims: Sequence[Aim]) -> Section:
+def aims_section(aims: Sequence[Finding]) -> Section:
     """Return the aims as a table."""
-    said = {None: "", True: "yes", False: "no"}
+    said = {None: "", True: "yes", False: "NO"}
     return Section(
         "Aims",
         ("what", "value", "aim", "met"),

@@ -1,7 +1,8 @@
 """Ray Serve on the same work, see `benchmarks.peers`: raw bodies in, batched by serve.batch, JSON out.
 
-With what its documentation advises for throughput: HAProxy before the replicas, RAY_SERVE_THROUGHPUT_OPTIMIZED,
-no access log, and requests in flight for two batches, so that the next one waits at the replica.
+With what its documentation advises for throughput: HAProxy before the replicas,
+RAY_SERVE_THROUGHPUT_OPTIMIZED, no access log, and requests in flight for two batches, so that the next one
+waits at the replica.
 """
 
 import asyncio

@@ -42,9 +42,7 @@ def in_json(of: Request) -> Request:
 def in_list(of: Request) -> Request:
     """Return the request as JSON, for BentoML, whose batches are of lists: one of one read."""
     body = orjson.dumps({"signals": [base64.b64encode(of.body).decode()]})
-    return replace(
-        without_words(of), body=body, content_type="application/json", sequence_at=(0, "sequence")
-    )
+    return replace(without_words(of), body=body, content_type="application/json", sequence_at=(0, "sequence"))
 
 
 def for_triton(of: Request) -> Request:

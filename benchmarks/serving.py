@@ -2,8 +2,8 @@
 
     python -m benchmarks.serving [--quick] [--model MODEL] [--reads-count 1000000]
 
-The service is a real `fiveways serve`, its client a process of the same machine. How others do on the same work is
-`benchmarks.comparison`. Tables on stderr; the last line of stdout is JSON.
+The service is a real `fiveways serve`, its client a process of the same machine. How others do on the same
+work is `benchmarks.comparison`. Tables on stderr; the last line of stdout is JSON.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,6 @@ from benchmarks.measure import (
     machine,
     percentile,
     ratio,
-    say,
     spread,
 )
 from benchmarks.servers import Server, peer, service
@@ -88,6 +87,14 @@ def spread_cells(values: Spread | None, unit: float = 1.0) -> tuple[Cell, ...]:
     return (values.median / unit, values.least / unit, values.greatest / unit)
 
 
+def in_process(task: Task) -> Arm:
+    """Return the basecaller as the service has it, without a service."""
+    from models.native.library import library  # noqa: PLC0415 - opens the compiled half
+
+    has_native = task.device != "cpu" or library() is not None
+    return Arm("in process", "native" if has_native else "precise")
+
+
 def measure_efficiency(record: Record, hammer: Hammer, model: str, scope: Scope) -> None:
     """Bases/s through HTTP over bases/s in process."""
     reads = tuple(
@@ -97,8 +104,7 @@ def measure_efficiency(record: Record, hammer: Hammer, model: str, scope: Scope)
     task = Task(model, str(zoo.find_device("auto")), reads)
     with ExitStack() as stack:
         server = stack.enter_context(Server(service(model), requests[0]))
-        arm = Arm("in process", "native" if _has_native(task) else "precise")
-        worker = stack.enter_context(Worker(arm, task))
+        worker = stack.enter_context(Worker(in_process(task), task))
         bases = sum(len(sequence) for sequence in worker.sequences)
         per_sample = bases / sum(len(read.signal) for read in reads)
         load = Load((server.url,), requests, connections=BUSY_CONNECTIONS, seconds=scope.seconds)
@@ -118,13 +124,6 @@ def measure_efficiency(record: Record, hammer: Hammer, model: str, scope: Scope)
     )
     record.aims.append(at_least("serving efficiency", spread(shares).median, 0.95))
     record.figures["serving_efficiency"] = spread(shares).median
-
-
-def _has_native(task: Task) -> bool:
-    """Return whether the basecaller as it ships is the native one, or on a GPU."""
-    from models.native.library import library  # noqa: PLC0415 - opens the compiled half
-
-    return task.device != "cpu" or library() is not None
 
 
 def measure_null(record: Record, hammer: Hammer, scope: Scope) -> None:

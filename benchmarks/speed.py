@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.measure import Aim, Section, aims_section, markdown
+from benchmarks.measure import Finding, Section, aims_section, markdown
 from benchmarks.plots import write_plots
 
 BENCHMARKS = ("ceilings", "engine", "serving")
@@ -47,7 +47,7 @@ def report(records: Mapping[str, dict[str, Any] | None], plots: Sequence[str]) -
         lines += [conditions(record["machine"], quick=record["settings"]["quick"]), ""]
         lines += [markdown(section) for section in map(section_of, record["sections"])]
         if record["aims"]:
-            lines.append(markdown(aims_section([Aim(**aim) for aim in record["aims"]])))
+            lines.append(markdown(aims_section([Finding(**aim) for aim in record["aims"]])))
     lines += [f"![{Path(plot).stem}]({plot})" for plot in plots]
     return "\n".join([*lines, ""])
 

@@ -1,7 +1,8 @@
-"""Triton on the same work, see `benchmarks.peers`: the server of the nvidia-pytriton wheel, its Python backend.
+"""Triton on the same work, see `benchmarks.peers`: the server in the nvidia-pytriton wheel, Python backend.
 
-Raw bytes in (its binary tensor extension), ragged batches by its dynamic batcher, JSON out. Started as a command,
-this writes a model repository and becomes tritonserver; imported by the backend's processes, it is the model.
+Raw bytes in (its binary tensor extension), ragged batches by its dynamic batcher, JSON out. Started as a
+command, this writes a model repository and becomes tritonserver; imported by the backend's processes, it is
+the model.
 """
 
 import json
