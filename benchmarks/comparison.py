@@ -31,6 +31,7 @@ from benchmarks.measure import (
     machine,
     percentile,
     say,
+    show,
     spread,
 )
 from benchmarks.servers import Kind, NotInstalledError, Server, peer, service
@@ -164,8 +165,24 @@ def compare(
             rates.append(worker.turn("both", scope.seconds).timing.per_s * per_sample)
 
         arms: dict[str, Callable[[], Outcome | None]] = {CEILING: ceiling, **servers}
-        turns = interleave(arms, scope.rounds)
-    found = {name: [one for one in turns[name] if one is not None] for name in servers}
+        found: dict[str, list[Outcome]] = {name: [] for name in servers}
+        for number in range(scope.rounds):
+            for name, outcomes in interleave(arms, 1, seed=number).items():
+                found.setdefault(name, []).extend(one for one in outcomes if one is not None)
+            found.pop(CEILING)
+            summarise(record, found, rates, servers, absent)
+    for section in record.sections:
+        show(section)
+
+
+def summarise(
+    record: Record,
+    found: Mapping[str, Sequence[Outcome]],
+    rates: Sequence[float],
+    servers: Mapping[str, Visit],
+    absent: Mapping[str, str],
+) -> None:
+    """Keep what the rounds so far have found, in place of what was there."""
     columns = ("server", "kbases/s, median", "least", "greatest", "% of in process")
     columns += ("p50 at half of it, ms", "p99", "resident MiB", "start, s", "failures")
     rows = rows_of(found, spread(rates).median)
@@ -173,8 +190,10 @@ def compare(
     rows += [(f"{name}: not installed, {command}", *([None] * 9)) for name, command in absent.items()]
     best = ", ".join(f"{name} {visit.connections}" for name, visit in servers.items())
     note = f"Connections that gave most: {best}. The start is until the first answer."
-    record.add(Section(f"Peers on the same work, {task.model}", columns, tuple(rows), note))
-    record.figures |= {
+    record.sections = [
+        Section(f"Peers on the same work, {record.settings['model']}", columns, tuple(rows), note)
+    ]
+    record.figures = {
         "in_process_bases_per_s": spread(rates).median,
         "peers": {
             name: {
@@ -189,8 +208,10 @@ def compare(
         },
         "not_installed": dict(absent),
     }
+    record.aims = []
     if OURS in found and len(found) > 1:
         _add_ratios(record, found)
+    record.keep()
 
 
 def _add_ratios(record: Record, found: Mapping[str, Sequence[Outcome]]) -> None:
@@ -200,7 +221,7 @@ def _add_ratios(record: Record, found: Mapping[str, Sequence[Outcome]]) -> None:
     slower = {name: spread(values) for name, values in ratios(found, p99_ms).items()}
     columns = ("fiveways over", "bases/s, median of rounds", "least", "greatest", "p99", "least", "greatest")
     rows = tuple((name, *spread_cells(faster[name]), *spread_cells(slower[name])) for name in faster)
-    record.add(Section("fiveways over each, round by round", columns, rows))
+    record.sections.append(Section("fiveways over each, round by round", columns, rows))
     record.aims += [at_least(f"bases/s over {name}'s", value.median, 1.0) for name, value in faster.items()]
     said = "p99 over {}'s, each at half of its own rate"
     record.aims += [at_most(said.format(name), value.median, 1.0) for name, value in slower.items()]

@@ -6,6 +6,7 @@ the machine does falls on all of them. What was not measured is None, and is sho
 
 import json
 import math
+import os
 import platform
 import random
 import signal
@@ -22,6 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 Measured = TypeVar("Measured")
+KEPT_AT = "FIVEWAYS_BENCHMARK_RECORD"
+"""Where this variable names a file, a record is kept in it as it grows: it may end before its end."""
 Cell = str | float | int | None
 
 console = Console(stderr=True)
@@ -95,6 +98,12 @@ class Record:
         """Keep a table, and show it."""
         self.sections.append(section)
         show(section)
+        self.keep()
+
+    def keep(self) -> None:
+        """Write what there is so far, where somebody asked for it."""
+        if path := os.environ.get(KEPT_AT):
+            Path(path).write_text(self._json())
 
     @property
     def failed(self) -> bool:
@@ -105,7 +114,10 @@ class Record:
         """Show the aims, and print the record as the last line of stdout."""
         if self.aims:
             show(aims_section(self.aims))
-        print(json.dumps(asdict(self), allow_nan=False), flush=True)
+        print(self._json(), flush=True)
+
+    def _json(self) -> str:
+        return json.dumps(asdict(self), allow_nan=False)
 
 
 def spread(values: Sequence[float]) -> Spread:

@@ -282,6 +282,10 @@ def main(
         bool, typer.Option("--quick", help="Tiny sizes: shows that it runs, measures nothing.")
     ] = False,
     model: Annotated[str, typer.Option(help="A shipped model's name, or a model directory.")] = zoo.DEFAULT,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="How often each is measured; 5 unless told.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="For how long; 5 unless told.")] = None,
     only: Annotated[str, typer.Option(help=f"Some of {','.join(PARTS)}, with commas between.")] = "",
     reads_count: Annotated[
         int | None, typer.Option(min=10, help="Reads over which memory is watched; 20000 unless told.")
@@ -293,6 +297,10 @@ def main(
     if unknown := [part for part in wanted if part not in PARTS]:
         raise typer.BadParameter(f"--only: {', '.join(unknown)} is none of {', '.join(PARTS)}")
     scope = QUICK if quick else Scope()
+    if rounds:
+        scope = replace(scope, rounds=rounds)
+    if seconds:
+        scope = replace(scope, seconds=seconds)
     if reads_count:
         scope = replace(scope, memory_reads=reads_count)
     record = Record("serving", {"quick": quick, "model": model, "parts": wanted}, machine())
