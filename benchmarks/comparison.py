@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice, product
+from itertools import islice
 from typing import Annotated
 
 import typer
@@ -54,11 +54,12 @@ class Scope:
     reads: int = 32
     read_bases: int = 4000
     connections: tuple[int, ...] = (8, 32, 96)
-    tuned: tuple[tuple[int, int], ...] = tuple(product((1, 2), (4, 16, 64)))
+    tuned: tuple[tuple[int, int], ...] = ((1, 4), (1, 16), (2, 4), (2, 16), (2, 64))
     """Workers, and requests in a batch."""
+    tuned_connections: tuple[int, ...] = (32,)
 
 
-QUICK = Scope(1, 0.2, 0.5, 3, 300, (2, 4), ((1, 4), (2, 4)))
+QUICK = Scope(1, 0.2, 0.5, 3, 300, (2, 4), ((1, 4), (2, 4)), (4,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +234,11 @@ def tune(record: Record, visits: Mapping[str, Visit], scope: Scope) -> None:
     figures: dict[str, dict[str, float]] = {}
     for name, visit in visits.items():
         arms = {}
+        its_scope = replace(scope, connections=scope.tuned_connections)
         for workers, batch_reads in scope.tuned:
             options = ("--workers", str(workers), "--batch-reads", str(batch_reads))
             kind = replace(visit.kind, command=(*visit.kind.command, *options))
-            arms[" ".join(options)] = replace(visit, kind=kind)
+            arms[" ".join(options)] = replace(visit, kind=kind, scope=its_scope)
         for options_said, outcomes in interleave(arms, scope.rounds).items():
             bases = spread([one.full.bases_per_s for one in outcomes])
             latencies = [value for one in outcomes for value in one.half.latency_ms]

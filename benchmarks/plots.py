@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 
 from benchmarks.measure import spread, text
 
-OURS, OTHERS, LATENCY = "#2f6b9a", "#a9bccb", "#c08552"
+OURS, OTHERS = "#2f6b9a", "#a9bccb"
 CEILING: Mapping[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1}
 STYLE: Mapping[str, Any] = {
     "axes.spines.top": False,
@@ -111,16 +111,14 @@ def peers(figures: Mapping[str, Any]) -> Any:
     found = dict(sorted(figures["peers"].items(), key=lambda item: -spread(item[1]["bases_per_s"]).median))
     height = BAR_INCHES * len(found) + MARGIN_INCHES
     chart, (left, right) = plt.subplots(1, 2, figsize=(9, height), sharey=True)
-    for axes, key, unit, color in (
-        (left, "bases_per_s", 1e3, OURS),
-        (right, "p99_ms", 1.0, LATENCY),
-    ):
+    colors = [OURS if name == "fiveways" else OTHERS for name in found]
+    for axes, key, unit in ((left, "bases_per_s", 1e3), (right, "p99_ms", 1.0)):
         spreads = {name: spread([value / unit for value in one[key]]) for name, one in found.items()}
         reach = [
             [one.median - one.least for one in spreads.values()],
             [one.greatest - one.median for one in spreads.values()],
         ]
-        bars(axes, {name: one.median for name, one in spreads.items()}, color, reach)
+        bars(axes, {name: one.median for name, one in spreads.items()}, colors, reach)
     ceiling(left, figures["in_process_bases_per_s"] / 1e3, "in process, no server")
     left.set_xlabel("kbases/s at saturation")
     right.set_xlabel("p99 at half of it, ms")
