@@ -70,6 +70,8 @@ class Outcome:
     half: Answers
     rss_bytes: int
     start_s: float
+    connections: int
+    """Those of `full`."""
 
 
 @dataclass(slots=True)
@@ -94,7 +96,7 @@ class Visit:
         with Server(self.kind, self.requests[0]) as server:
             full = self.saturate(server)
             half = self._send(server, rate=full.requests_per_s / 2, seconds=self.scope.half_seconds)
-            return Outcome(full, half, server.rss_bytes, server.start_s)
+            return Outcome(full, half, server.rss_bytes, server.start_s, self.connections or 0)
 
     def _send(
         self, server: Server, connections: int = 1, rate: float | None = None, seconds: float | None = None
@@ -171,7 +173,7 @@ def compare(
             for name, outcomes in interleave(arms, 1, seed=number).items():
                 found.setdefault(name, []).extend(one for one in outcomes if one is not None)
             found.pop(CEILING)
-            summarise(record, found, rates, servers, absent)
+            summarise(record, found, rates, absent)
     for section in record.sections:
         show(section)
 
@@ -180,7 +182,6 @@ def summarise(
     record: Record,
     found: Mapping[str, Sequence[Outcome]],
     rates: Sequence[float],
-    servers: Mapping[str, Visit],
     absent: Mapping[str, str],
 ) -> None:
     """Keep what the rounds so far have found, in place of what was there."""
@@ -189,7 +190,7 @@ def summarise(
     rows = rows_of(found, spread(rates).median)
     rows.append((f"{CEILING}, no server", *spread_cells(spread(rates), 1e3), 100.0, *([None] * 5)))
     rows += [(f"{name}: not installed, {command}", *([None] * 9)) for name, command in absent.items()]
-    best = ", ".join(f"{name} {visit.connections}" for name, visit in servers.items())
+    best = ", ".join(f"{name} {outcomes[-1].connections}" for name, outcomes in found.items())
     note = f"Connections that gave most: {best}. The start is until the first answer."
     record.sections = [
         Section(f"Peers on the same work, {record.settings['model']}", columns, tuple(rows), note)
@@ -203,7 +204,7 @@ def summarise(
                 "p99_ms": [p99_ms(one) for one in outcomes],
                 "rss_bytes": [one.rss_bytes for one in outcomes],
                 "start_s": [one.start_s for one in outcomes],
-                "connections": servers[name].connections,
+                "connections": outcomes[-1].connections,
             }
             for name, outcomes in found.items()
         },
