@@ -57,6 +57,7 @@ class Scope:
     tuned: tuple[tuple[int, int], ...] = ((1, 4), (1, 16), (2, 4), (2, 16), (2, 64))
     """Workers, and requests in a batch."""
     tuned_connections: tuple[int, ...] = (32,)
+    tuned_half_seconds: float = 3.0
 
 
 QUICK = Scope(1, 0.2, 0.5, 3, 300, (2, 4), ((1, 4), (2, 4)), (4,))
@@ -235,7 +236,7 @@ def tune(record: Record, visits: Mapping[str, Visit], scope: Scope) -> None:
     figures: dict[str, dict[str, float]] = {}
     for name, visit in visits.items():
         arms = {}
-        its_scope = replace(scope, connections=scope.tuned_connections)
+        its_scope = replace(scope, connections=scope.tuned_connections, half_seconds=scope.tuned_half_seconds)
         for workers, batch_reads in scope.tuned:
             options = ("--workers", str(workers), "--batch-reads", str(batch_reads))
             kind = replace(visit.kind, command=(*visit.kind.command, *options))
