@@ -41,7 +41,7 @@ class Basecaller:
         return answer(self._caller, [base64.b64decode(signal) for signal in signals])
 
 
-def main(port: Port, model: Model = zoo.DEFAULT, workers: Workers = 2, batch_reads: BatchReads = 16) -> None:
+def main(port: Port, model: Model = zoo.DEFAULT, workers: Workers = 2, batch_reads: BatchReads = 64) -> None:
     """Serve until killed."""
     os.environ |= {MODEL: model, WORKERS: str(workers), BATCH_READS: str(batch_reads)}
     os.environ["BENTOML_DO_NOT_TRACK"] = "true"

@@ -54,7 +54,7 @@ class Scope:
     reads: int = 32
     read_bases: int = 4000
     connections: tuple[int, ...] = (8, 32, 96)
-    tuned: tuple[tuple[int, int], ...] = ((1, 4), (1, 16), (2, 4), (2, 16), (2, 64))
+    tuned: tuple[tuple[int, int], ...] = ((1, 16), (2, 4), (2, 16), (2, 64))
     """Workers, and requests in a batch."""
     tuned_connections: tuple[int, ...] = (32,)
     tuned_half_seconds: float = 3.0
