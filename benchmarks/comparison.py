@@ -9,12 +9,12 @@ Tables on stderr; the last line of stdout is JSON.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Annotated
 
+import psutil
 import typer
 
 from benchmarks.arms import Task, Worker
@@ -158,39 +158,51 @@ def p99_ms(outcome: Outcome) -> float:
 
 def compare(
     record: Record, servers: Mapping[str, Visit], absent: Mapping[str, str], task: Task, scope: Scope
-) -> None:
-    """Measure all in rounds, and keep tables, aims and figures."""
-    with ExitStack() as stack:
-        worker = stack.enter_context(Worker(in_process(task), task))
+) -> bool:
+    """Measure all in rounds, and keep tables, aims and figures; return whether every server did its work."""
+    rates: list[float] = []
+    missing = {name: f"not installed: {command}" for name, command in absent.items()}
+    failed: dict[str, str] = {}
+
+    def visit(name: str) -> Outcome | None:
+        try:
+            return None if name in failed else servers[name]()
+        except (RuntimeError, TimeoutError, psutil.Error) as error:
+            failed[name] = f"failed: {error}"
+            return None
+
+    with Worker(in_process(task), task) as worker:
         per_sample = sum(map(len, worker.sequences)) / sum(len(read.signal) for read in task.reads)
-        rates: list[float] = []
 
         def ceiling() -> None:
             rates.append(worker.turn("both", scope.seconds).timing.per_s * per_sample)
 
-        arms: dict[str, Callable[[], Outcome | None]] = {CEILING: ceiling, **servers}
+        arms: dict[str, Callable[[], Outcome | None]] = {CEILING: ceiling}
+        arms |= {name: partial(visit, name) for name in servers}
         found: dict[str, list[Outcome]] = {name: [] for name in servers}
         for number in range(scope.rounds):
-            for name, outcomes in interleave(arms, 1, seed=number).items():
-                found.setdefault(name, []).extend(one for one in outcomes if one is not None)
-            found.pop(CEILING)
-            summarise(record, found, rates, absent)
+            turns = interleave(arms, 1, seed=number)
+            for name in servers:
+                found[name] += [one for one in turns[name] if one is not None]
+            whole = {name: outcomes for name, outcomes in found.items() if name not in failed}
+            summarise(record, whole, rates, missing | failed)
     for section in record.sections:
         show(section)
+    return not failed
 
 
 def summarise(
     record: Record,
     found: Mapping[str, Sequence[Outcome]],
     rates: Sequence[float],
-    absent: Mapping[str, str],
+    missing: Mapping[str, str],
 ) -> None:
-    """Keep what the rounds so far have found, in place of what was there."""
+    """Keep what the rounds so far have found, in place of what was there; `missing` says why who is not."""
     columns = ("server", "kbases/s, median", "least", "greatest", "% of in process")
     columns += ("p50 at half of it, ms", "p99", "resident MiB", "start, s", "failures")
     rows = rows_of(found, spread(rates).median)
     rows.append((f"{CEILING}, no server", *spread_cells(spread(rates), 1e3), 100.0, *([None] * 5)))
-    rows += [(f"{name}: not installed, {command}", *([None] * 9)) for name, command in absent.items()]
+    rows += [(f"{name} {why}", *([None] * 9)) for name, why in missing.items()]
     best = ", ".join(f"{name} {outcomes[-1].connections}" for name, outcomes in found.items())
     note = f"Connections that gave most: {best}. The start is until the first answer."
     record.sections = [
@@ -209,7 +221,7 @@ def summarise(
             }
             for name, outcomes in found.items()
         },
-        "not_installed": dict(absent),
+        "missing": dict(missing),
     }
     record.aims = []
     if OURS in found and len(found) > 1:
@@ -288,11 +300,14 @@ def main(
     with Hammer() as hammer:
         visit = partial(Visit, requests=requests_of(reads), hammer=hammer, scope=scope)
         visits = {name: visit(kind) for name, kind in found.items()}
+        all_did = True
         if tuning:
             tune(record, {name: visits[name] for name in visits if name in REQUIREMENTS}, scope)
         else:
-            compare(record, visits, absent, Task(model, str(zoo.find_device("auto")), reads), scope)
+            task = Task(model, str(zoo.find_device("auto")), reads)
+            all_did = compare(record, visits, absent, task, scope)
     record.finish()
+    raise typer.Exit(not all_did)
 
 
 if __name__ == "__main__":

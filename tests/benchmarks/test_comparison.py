@@ -31,17 +31,23 @@ def test_ours_over_theirs_is_a_ratio_of_each_round():
     assert ratios(found, lambda one: one.full.bases_per_s) == {"theirs": [2.0, 4.0]}
 
 
-def test_who_is_not_installed_is_in_the_table_with_the_command(monkeypatch: pytest.MonkeyPatch):
+def test_who_is_not_installed_is_told_apart_with_the_command(monkeypatch: pytest.MonkeyPatch):
     def absent(name: str, model: str) -> None:
         raise NotInstalledError(f"install {name} for {model}")
 
     monkeypatch.setattr(comparison, "peer", absent)
     found, missing = kinds(["fiveways", "ray"], "null")
     assert (list(found), missing) == (["fiveways"], {"ray": "install ray for null"})
+
+
+def test_who_was_not_measured_is_in_the_table_with_the_reason():
     record = Record("comparison", {"model": "null"}, {})
+    missing = {"ray": "not installed: a command", "mosec": "failed: no answer"}
     summarise(record, {"fiveways": OURS}, [4000.0], missing)
-    assert record.sections[0].rows[-1][0] == "ray: not installed, install ray for null"
-    assert record.figures["not_installed"] == missing
+    assert [row[0] for row in record.sections[0].rows] == [
+        *("fiveways", "in process, no server", "ray not installed: a command", "mosec failed: no answer")
+    ]
+    assert record.figures["missing"] == missing
 
 
 def test_every_peer_has_aims_of_its_own():
