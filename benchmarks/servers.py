@@ -22,6 +22,7 @@ import psutil
 from benchmarks import environments
 from benchmarks.environments import REQUIREMENTS
 from benchmarks.hammer import Request
+from benchmarks.measure import uninterrupted
 
 START_S, END_S = 180.0, 10.0
 FIVEWAYS = str(Path(sys.executable).with_name("fiveways"))
@@ -179,6 +180,11 @@ class Server:
         return " | ".join(self._log.read().decode(errors="replace").splitlines()[-4:])
 
     def _end(self) -> None:
+        # Whoever interrupts may do it twice.
+        with uninterrupted():
+            self._end_all()
+
+    def _end_all(self) -> None:
         # Ray's have sessions of their own: whatever the signal to the group leaves is killed by itself.
         processes = self._processes() if self._process.poll() is None else []
         for number in (signal.SIGTERM, signal.SIGKILL):
