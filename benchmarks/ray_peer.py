@@ -52,9 +52,8 @@ def main(port: Port, model: Model = zoo.DEFAULT, workers: Workers = 2, batch_rea
     ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
     serve.start(http_options={"host": HOST, "port": port})
     serve.run(deployment(model, workers, batch_reads), route_prefix=PATH)
-    signal.sigwait({signal.SIGTERM, signal.SIGINT})
-    serve.shutdown()
-    ray.shutdown()
+    # Ray ends what it has started when this process exits, which its handler of SIGTERM makes it do.
+    signal.pause()
 
 
 if __name__ == "__main__":

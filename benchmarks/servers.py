@@ -24,7 +24,8 @@ from benchmarks.environments import REQUIREMENTS
 from benchmarks.hammer import Request
 from benchmarks.measure import uninterrupted
 
-START_S, END_S = 180.0, 10.0
+START_S, END_S, LEFT_S = 180.0, 10.0, 2.0
+"""For a server to answer, to end, and for what it started to end after it."""
 FIVEWAYS = str(Path(sys.executable).with_name("fiveways"))
 ROOT = Path(__file__).parents[1]
 
@@ -197,7 +198,7 @@ class Server:
             except subprocess.TimeoutExpired:
                 continue
         self._process.wait()
-        for one in psutil.wait_procs(processes, END_S)[1]:
+        for one in psutil.wait_procs(processes, LEFT_S)[1]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
         self._log.close()
