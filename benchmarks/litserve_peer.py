@@ -47,7 +47,7 @@ class Api(litserve.LitAPI):  # type: ignore[misc]  # untyped
         return output
 
 
-def main(port: Port, model: Model = zoo.DEFAULT, workers: Workers = 2, batch_reads: BatchReads = 16) -> None:
+def main(port: Port, model: Model = zoo.DEFAULT, workers: Workers = 2, batch_reads: BatchReads = 4) -> None:
     """Serve until killed."""
     server = litserve.LitServer(
         Api(model, batch_reads), accelerator="cpu", workers_per_device=workers, timeout=False, fast_queue=True
