@@ -45,13 +45,10 @@ lint: setup
 bench: setup
 	$(BIN)/fiveways bench lab $(if $(READS),--reads '$(READS)') $(ARGS)
 
-# Servers that stand beside the service; where they cannot be installed, the report says so.
-PEERS := $(VENV)/peers
-
+# Where a peer cannot be installed, it says why and the report says that it is not.
 bench-speed: setup
-	@$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt --target $(PEERS) --upgrade litserve mosec 2>$(VENV)/peers.log \
-	  || { mkdir -p $(PEERS); echo "LitServe and mosec cannot be installed here; see $(VENV)/peers.log" >&2; }
-	$(BIN)/python -m benchmarks.speed --peers $(PEERS) $(ARGS)
+	-@$(BIN)/python -m benchmarks.environments
+	$(BIN)/python -m benchmarks.speed $(ARGS)
 
 image:
 	for target in loadgen service; do \

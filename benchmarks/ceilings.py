@@ -268,10 +268,11 @@ def main(
     quick: Annotated[
         bool, typer.Option("--quick", help="Tiny sizes: shows that it runs, measures nothing.")
     ] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="How often all is measured.")] = 5,
     lab: Annotated[bool, typer.Option(help="Also build a lab, and measure TCP over its paths.")] = True,
 ) -> None:
     """Measure the ceilings of this machine."""
-    effort = QUICK if quick else Effort()
+    effort = QUICK if quick else Effort(rounds)
     record = Record("ceilings", {"quick": quick, "torch": str(torch.__version__)}, machine())
     rates = matrix_rates(effort)
     record.add(
@@ -315,6 +316,14 @@ def main(
         },
         "copy_bytes_per_s": {name: rate.median for name, rate in copies.items()},
         "flops_per_sample": {name: one.flops_per_sample for name, one in costs.items()},
+        "bytes_per_sample": {name: one.bytes_per_sample for name, one in costs.items()},
+        "ceiling_samples_per_s": {
+            f"{model}, {where}, {kind}": rate.median / one.flops_per_read_sample
+            for model, one in costs.items()
+            for where, by_type in rates.items()
+            for kind, rate in by_type.items()
+            if rate
+        },
         "tcp_bytes_per_s": {name: rate.median for name, rate in flows.rates.items()},
         "file_samples_per_s": {name: rate.median for name, rate in files.items()},
     }

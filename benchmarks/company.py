@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
 
-from benchmarks.findings import Finding
+from benchmarks.measure import Finding
 from benchmarks.replica import Replica
 from models.basecall import Basecall
 from reads.read import Read

@@ -1,7 +1,7 @@
 """How fast signal becomes bases in one process, beside what the machine can do at most.
 
-    python -m benchmarks.engine [--quick] [--model MODEL] [--device auto|cpu|cuda:0] [--batches 32,64,128]
-                                [--reads FILES --reference FASTA]
+    python -m benchmarks.engine [--quick] [--rounds 7] [--model MODEL] [--device auto|cpu|cuda:0]
+                                [--batches 32,64,128] [--reads FILES --reference FASTA]
 
 PyTorch's plain modules, the basecaller in float32, and as it ships, in interleaved rounds: each stage alone
 and all of them, with every core to itself and with one busy competitor a core; and how far the calls differ.
@@ -204,6 +204,7 @@ def main(
     quick: Annotated[
         bool, typer.Option("--quick", help="Tiny sizes: shows that it runs, measures nothing.")
     ] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each engine has its turn.")] = 7,
     model: Annotated[str, typer.Option(help="A shipped model's name, or a model directory.")] = zoo.DEFAULT,
     device: Annotated[str, typer.Option(help="auto, cpu, or cuda:N.")] = "auto",
     batches: Annotated[str, typer.Option(help="Also the rate at these batch sizes, such as 32,64,128.")] = "",
@@ -220,7 +221,7 @@ def main(
     if reference and not reads:
         raise typer.BadParameter("--reference is of real reads: name them with --reads")
     sizes = parse_sizes(batches)
-    scope = Scope(2, 0.01, 2, 200) if quick else Scope()
+    scope = Scope(2, 0.01, 2, 200) if quick else Scope(rounds)
     found_device = zoo.find_device(device)
     sizes_of_products = GPU_SIZES if found_device.type == "cuda" else CPU_SIZES
     effort = QUICK if quick else Effort(rounds=1, least_s=0.5, sizes=sizes_of_products)

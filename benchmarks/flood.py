@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.findings import Finding
+from benchmarks.measure import Finding
 from benchmarks.paced import PacedCaller
 from benchmarks.replica import Replica
 

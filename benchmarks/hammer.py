@@ -8,8 +8,10 @@ import itertools
 import random
 import re
 import time
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import reduce
 from multiprocessing import get_context
 
 SERVER_TIMING = re.compile(r"(\w+);dur=([0-9.]+)")
@@ -19,12 +21,15 @@ OPEN_CONNECTIONS = 256
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, and how many bases its answer has is found in its `sequence` where `counts`."""
+    """One request. Where it `counts`, its answer's bases are those of the JSON's string at `sequence_at`."""
 
     body: bytes
     path: str = "/v1/basecall"
     content_type: str = "application/octet-stream"
     counts: bool = True
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """More of them."""
+    sequence_at: tuple[str | int, ...] = ("sequence",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +114,12 @@ def _send(load: Load) -> Answers:
     def one(number: int, intended_s: float) -> None:
         request = load.requests[number % len(load.requests)]
         client = clients[number % len(clients)]
-        headers = {"Content-Type": request.content_type}
+        headers = {"Content-Type": request.content_type, **request.headers}
         try:
             response = client.post(request.path, body=request.body, headers=headers)
             content = response.read()
-            bases = _bases(response.status_code, content, counts=request.counts)
-        except (OSError, KeyError, orjson.JSONDecodeError) as error:
+            bases = _bases(response.status_code, content, request)
+        except (OSError, LookupError, orjson.JSONDecodeError) as error:
             answers.failures += 1
             answers.failure = repr(error)
             return
@@ -147,9 +152,11 @@ def _send(load: Load) -> Answers:
     return answers
 
 
-def _bases(status: int, content: bytes, *, counts: bool) -> int:
+def _bases(status: int, content: bytes, of: Request) -> int:
     import orjson  # noqa: PLC0415 - in the client's process only
 
     if status != 200:
         raise OSError(f"{status} {content[:300]!r}")
-    return len(orjson.loads(content)["sequence"]) if counts else 0
+    if not of.counts:
+        return 0
+    return len(reduce(lambda found, key: found[key], of.sequence_at, orjson.loads(content)))

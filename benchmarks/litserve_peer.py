@@ -5,11 +5,11 @@ Its own file, because its workers are spawned and import it by name.
 
 import base64
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from benchmarks.peers import WAIT_S, answer, load
+from benchmarks.peers import HOST, PATH, WAIT_S, BatchReads, Model, Port, Workers, answer, load
 from models import zoo
 
 litserve: Any = import_module("litserve")
@@ -18,10 +18,8 @@ litserve: Any = import_module("litserve")
 class Api(litserve.LitAPI):  # type: ignore[misc]  # untyped
     """The model, in LitServe's words."""
 
-    def __init__(self, model: str) -> None:
-        super().__init__(
-            max_batch_size=zoo.load(model).batch_chunks, batch_timeout=WAIT_S, api_path="/v1/basecall"
-        )
+    def __init__(self, model: str, batch_reads: int) -> None:
+        super().__init__(max_batch_size=batch_reads, batch_timeout=WAIT_S, api_path=PATH)
         self._model = model
 
     def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe's signature
@@ -49,10 +47,12 @@ class Api(litserve.LitAPI):  # type: ignore[misc]  # untyped
         return output
 
 
-def main(port: Annotated[int, typer.Option()], model: Annotated[str, typer.Option()] = zoo.DEFAULT) -> None:
+def main(port: Port, model: Model = zoo.DEFAULT, workers: Workers = 2, batch_reads: BatchReads = 4) -> None:
     """Serve until killed."""
-    server = litserve.LitServer(Api(model), accelerator="cpu", timeout=False)
-    server.run(port=port, host="127.0.0.1", generate_client_file=False, log_level="warning")
+    server = litserve.LitServer(
+        Api(model, batch_reads), accelerator="cpu", workers_per_device=workers, timeout=False, fast_queue=True
+    )
+    server.run(port=port, host=HOST, generate_client_file=False, log_level="warning")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,15 @@ the machine does falls on all of them. What was not measured is None, and is sho
 
 import json
 import math
+import os
 import platform
 import random
 import signal
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 Measured = TypeVar("Measured")
+KEPT_AT = "FIVEWAYS_BENCHMARK_RECORD"
+"""Where this variable names a file, a record is kept in it as it grows: it may end before its end."""
 Cell = str | float | int | None
 
 console = Console(stderr=True)
@@ -70,13 +74,13 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
-    """A value beside what it should be; `met` is None where it was not measured."""
+class Finding:
+    """A value beside what it should be; `met` is None where that is nothing, or was not measured."""
 
     name: str
-    value: float | None
-    aim: str
-    met: bool | None
+    value: float | int | str | None
+    aim: str = ""
+    met: bool | None = None
 
 
 @dataclass(slots=True)
@@ -87,7 +91,7 @@ class Record:
     settings: dict[str, Any]
     machine: dict[str, Any]
     sections: list[Section] = field(default_factory=list)
-    aims: list[Aim] = field(default_factory=list)
+    aims: list[Finding] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
     """The same by name, for plots and for other benchmarks."""
 
@@ -95,12 +99,26 @@ class Record:
         """Keep a table, and show it."""
         self.sections.append(section)
         show(section)
+        self.keep()
+
+    def keep(self) -> None:
+        """Write what there is so far, where somebody asked for it."""
+        if path := os.environ.get(KEPT_AT):
+            Path(path).write_text(self._json())
+
+    @property
+    def failed(self) -> bool:
+        """Whether an aim was missed."""
+        return any(finding.met is False for finding in self.aims)
 
     def finish(self) -> None:
         """Show the aims, and print the record as the last line of stdout."""
         if self.aims:
             show(aims_section(self.aims))
-        print(json.dumps(asdict(self), allow_nan=False), flush=True)
+        print(self._json(), flush=True)
+
+    def _json(self) -> str:
+        return json.dumps(asdict(self), allow_nan=False)
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -139,14 +157,14 @@ def interleave(
     return found
 
 
-def at_least(name: str, value: float | None, least: float) -> Aim:
+def at_least(name: str, value: float | None, least: float) -> Finding:
     """Return an aim that is met from `least` on."""
-    return Aim(name, value, f">= {least:g}", None if value is None else value >= least)
+    return Finding(name, value, f">= {least:g}", None if value is None else value >= least)
 
 
-def at_most(name: str, value: float | None, most: float) -> Aim:
+def at_most(name: str, value: float | None, most: float) -> Finding:
     """Return an aim that is met up to `most`."""
-    return Aim(name, value, f"<= {most:g}", None if value is None else value <= most)
+    return Finding(name, value, f"<= {most:g}", None if value is None else value <= most)
 
 
 def ratio(above: float | None, below: float | None) -> float | None:
@@ -177,9 +195,20 @@ def end_in_order() -> None:
     signal.signal(signal.SIGTERM, leave)
 
 
-def aims_section(aims: Sequence[Aim]) -> Section:
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let nothing interrupt the block, which has bounds of its own: of what it ends, nothing is left."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def aims_section(aims: Sequence[Finding]) -> Section:
     """Return the aims as a table."""
-    said = {None: "", True: "yes", False: "no"}
+    said = {None: "", True: "yes", False: "NO"}
     return Section(
         "Aims",
         ("what", "value", "aim", "met"),

@@ -6,17 +6,27 @@ Its own file, because its workers are spawned and import it by name. mosec reads
 import os
 import sys
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from benchmarks.peers import WAIT_S, answer, load
+from benchmarks.peers import (
+    HOST,
+    LONGEST_REQUEST_S,
+    PATH,
+    WAIT_S,
+    BatchReads,
+    Model,
+    Port,
+    Workers,
+    answer,
+    load,
+)
 from models import zoo
 
 mosec: Any = import_module("mosec")
 MODEL = "FIVEWAYS_MOSEC_MODEL"
 """How the workers, which are made without arguments, are told the model."""
-LONGEST_REQUEST_S = 600
 
 
 class Worker(mosec.Worker):  # type: ignore[misc]  # untyped
@@ -34,16 +44,17 @@ class Worker(mosec.Worker):  # type: ignore[misc]  # untyped
         return answer(self._caller, data)
 
 
-def main(port: Annotated[int, typer.Option()], model: Annotated[str, typer.Option()] = zoo.DEFAULT) -> None:
+def main(port: Port, model: Model = zoo.DEFAULT, workers: Workers = 2, batch_reads: BatchReads = 16) -> None:
     """Serve until killed."""
-    sys.argv = ["mosec", "--address", "127.0.0.1", "--port", str(port)]
+    sys.argv = ["mosec", "--address", HOST, "--port", str(port)]
     sys.argv += ["--timeout", str(1000 * LONGEST_REQUEST_S)]
     os.environ[MODEL] = model
     server = mosec.Server()
     server.append_worker(
         Worker,
-        route="/v1/basecall",
-        max_batch_size=zoo.load(model).batch_chunks,
+        num=workers,
+        route=PATH,
+        max_batch_size=batch_reads,
         max_wait_time=int(1e3 * WAIT_S),
         timeout=LONGEST_REQUEST_S,
     )

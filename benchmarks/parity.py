@@ -1,7 +1,7 @@
 """Are our scores Bonito's? The same random weights through its layers and through ours, in 32-bit floats.
 
     pip install --no-deps ont-bonito==1.1.0 fast-ctc-decode edlib mappy pandas parasail toml
-    python benchmarks/parity.py
+    python -m benchmarks.parity
 
 For each family, at its real width: Bonito builds the network from the config and its weights are saved as
 weights_1.tar and, by Bonito's own exporter, as Dorado's files; we load both. Prints the greatest difference
@@ -23,12 +23,9 @@ from typing import Any
 
 import torch
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests")]
-
-from model_directories import FLAT, QUARTZNET, TRANSFORMER, TYPED, randomise  # noqa: E402
-
-from models.config import load_config  # noqa: E402
-from models.weights import load_network  # noqa: E402
+from models.config import load_config
+from models.weights import load_network
+from tests.model_directories import FLAT, QUARTZNET, TRANSFORMER, TYPED, randomise
 
 TOLERANCE = 1e-4
 INSTALL = "pip install --no-deps ont-bonito==1.1.0 fast-ctc-decode edlib mappy pandas parasail toml"
@@ -85,7 +82,7 @@ def bonito() -> tuple[Callable[[str], Any], ModuleType]:
         for package in ("bonito.crf", "bonito.ctc", "bonito.transformer"):
             importlib.import_module(package)
     except ImportError as error:
-        print(f"benchmarks/parity.py: Bonito is not installed ({error}): {INSTALL}", file=sys.stderr)
+        print(f"benchmarks.parity: Bonito is not installed ({error}): {INSTALL}", file=sys.stderr)
         raise SystemExit(2) from error
     return lambda package: importlib.import_module(package).Model, export
 

@@ -3,8 +3,8 @@
     python -m benchmarks.peers sink|fastapi --port PORT [--model MODEL]
 
 sink reads bodies and answers "ok" under the service's own settings of uvicorn; fastapi is what one writes in
-ten minutes, FastAPI and torch without batching. LitServe and mosec, in litserve_peer and mosec_peer, batch
-requests and are to be installed: pip install --target FOLDER -c constraints.txt litserve mosec.
+ten minutes, FastAPI and torch without batching. The others batch requests; each is in a module of its own,
+`NAME_peer`, and runs in an environment of its own, see `benchmarks.environments`.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,14 @@ from reads.wire import signal_from_bytes
 
 WAIT_S = 0.01
 """How long a batch of requests is waited for."""
+LONGEST_REQUEST_S = 600
+PATH = "/v1/basecall"
+HOST = "127.0.0.1"
+
+Port = Annotated[int, typer.Option(help="The port to listen on.")]
+Model = Annotated[str, typer.Option(help="As for fiveways serve.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that have a model each.")]
+BatchReads = Annotated[int, typer.Option(min=1, help="The most requests in a batch.")]
 
 
 def answer(caller: Caller, bodies: Sequence[bytes]) -> list[dict[str, Any]]:
@@ -74,14 +82,14 @@ def fastapi_app(caller: Caller) -> Any:
         calls = await run_in_threadpool(answer, caller, [body])
         return calls[0]
 
-    app.post("/v1/basecall")(basecall)
+    app.post(PATH)(basecall)
     return app
 
 
 def main(
     peer: Annotated[str, typer.Argument(help="sink or fastapi.")],
-    port: Annotated[int, typer.Option(help="The port to listen on.")],
-    model: Annotated[str, typer.Option(help="As for fiveways serve.")] = zoo.DEFAULT,
+    port: Port,
+    model: Model = zoo.DEFAULT,
 ) -> None:
     """Serve until killed."""
     match peer:

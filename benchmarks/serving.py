@@ -1,18 +1,16 @@
-"""How much of the engine's speed is left after HTTP, what requests cost, and how others do on the same work.
+"""How much of the engine's speed is left after HTTP, and what requests cost.
 
-    python -m benchmarks.serving [--quick] [--model MODEL] [--peers FOLDER] [--reads-count 1000000]
+    python -m benchmarks.serving [--quick] [--model MODEL] [--reads-count 1000000]
 
-The service is a real `fiveways serve`, its client a process of the same machine. FOLDER holds LitServe and
-mosec, see `benchmarks.peers`. Tables on stderr; the last line of stdout is JSON.
+The service is a real `fiveways serve`, its client a process of the same machine. How others do on the same
+work is `benchmarks.comparison`. Tables on stderr; the last line of stdout is JSON.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.util import find_spec
 from itertools import islice
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -32,10 +30,9 @@ from benchmarks.measure import (
     machine,
     percentile,
     ratio,
-    say,
     spread,
 )
-from benchmarks.servers import BATCHING_PEERS, Server, peer, service
+from benchmarks.servers import Server, peer, service
 from models import zoo
 from models.config import load_config
 from models.null import NullCaller
@@ -44,7 +41,6 @@ from reads.simulate import simulate_reads
 
 BUSY_CONNECTIONS = 32
 NULL_CONNECTIONS = 4
-OURS = "fiveways"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +87,14 @@ def spread_cells(values: Spread | None, unit: float = 1.0) -> tuple[Cell, ...]:
     return (values.median / unit, values.least / unit, values.greatest / unit)
 
 
+def in_process(task: Task) -> Arm:
+    """Return the basecaller as the service has it, without a service."""
+    from models.native.library import library  # noqa: PLC0415 - opens the compiled half
+
+    has_native = task.device != "cpu" or library() is not None
+    return Arm("in process", "native" if has_native else "precise")
+
+
 def measure_efficiency(record: Record, hammer: Hammer, model: str, scope: Scope) -> None:
     """Bases/s through HTTP over bases/s in process."""
     reads = tuple(
@@ -100,8 +104,7 @@ def measure_efficiency(record: Record, hammer: Hammer, model: str, scope: Scope)
     task = Task(model, str(zoo.find_device("auto")), reads)
     with ExitStack() as stack:
         server = stack.enter_context(Server(service(model), requests[0]))
-        arm = Arm("in process", "native" if _has_native(task) else "precise")
-        worker = stack.enter_context(Worker(arm, task))
+        worker = stack.enter_context(Worker(in_process(task), task))
         bases = sum(len(sequence) for sequence in worker.sequences)
         per_sample = bases / sum(len(read.signal) for read in reads)
         load = Load((server.url,), requests, connections=BUSY_CONNECTIONS, seconds=scope.seconds)
@@ -121,13 +124,6 @@ def measure_efficiency(record: Record, hammer: Hammer, model: str, scope: Scope)
     )
     record.aims.append(at_least("serving efficiency", spread(shares).median, 0.95))
     record.figures["serving_efficiency"] = spread(shares).median
-
-
-def _has_native(task: Task) -> bool:
-    """Return whether the basecaller as it ships is the native one, or on a GPU."""
-    from models.native.library import library  # noqa: PLC0415 - opens the compiled half
-
-    return task.device != "cpu" or library() is not None
 
 
 def measure_null(record: Record, hammer: Hammer, scope: Scope) -> None:
@@ -212,84 +208,6 @@ def measure_latency(record: Record, hammer: Hammer, model: str, scope: Scope) ->
     record.figures["http_ms_p99"] = percentile(http_ms, 99)
 
 
-def measure_peers(record: Record, hammer: Hammer, model: str, scope: Scope, packages: Path | None) -> None:
-    """Others on the same work: the same caller, weights, batch limit, reads and client."""
-    reads = tuple(
-        one.read for one in islice(simulate_reads(seed=9, mean_bases=scope.read_bases), scope.reads)
-    )
-    requests = requests_of(reads)
-    kinds = [service(model), peer("fastapi", model)]
-    absent: list[str] = []
-    for name in BATCHING_PEERS:
-        if (packages and (packages / name).is_dir()) or find_spec(name):
-            kinds.append(peer(name, model, packages))
-        else:
-            absent.append(name)
-    with ExitStack() as stack:
-        servers: dict[str, Server] = {}
-        for kind in kinds:
-            say(f"starting {kind.name}")
-            servers[kind.name] = stack.enter_context(Server(kind, requests[0]))
-
-        def load(server: Server, rate: float | None) -> Load:
-            its = tuple(server.kind.request(request) for request in requests)
-            return Load((server.url,), its, connections=BUSY_CONNECTIONS, seconds=scope.seconds, rate=rate)
-
-        full = interleave(
-            {name: partial(hammer.send, load(server, None)) for name, server in servers.items()}, scope.rounds
-        )
-        half_rates = {
-            name: spread([answers.requests_per_s for answers in found]).median / 2
-            for name, found in full.items()
-        }
-        half = interleave(
-            {name: partial(hammer.send, load(server, half_rates[name])) for name, server in servers.items()},
-            scope.rounds,
-        )
-        memory = {name: server.rss_bytes for name, server in servers.items()}
-        starts = {name: server.start_s for name, server in servers.items()}
-    rows: list[tuple[Cell, ...]] = []
-    p99s, rates = {}, {}
-    for name in servers:
-        bases = spread([answers.bases_per_s for answers in full[name]])
-        latencies = [value for answers in half[name] for value in answers.latency_ms]
-        failures = sum(answers.failures for answers in (*full[name], *half[name]))
-        p99s[name], rates[name] = percentile(latencies, 99), bases.median
-        rows.append(
-            (
-                name,
-                *spread_cells(bases, 1e3),
-                percentile(latencies, 50),
-                p99s[name],
-                memory[name] / 2**20,
-                starts[name],
-                failures,
-            )
-        )
-    columns = (
-        *("server", "kbases/s, median", "least", "greatest", "p50 at half of it, ms", "p99"),
-        *("resident MiB", "start, s", "failures"),
-    )
-    note = f"{BUSY_CONNECTIONS} connections; the start is until the first right answer."
-    if absent:
-        note += f" Not installed here: {', '.join(absent)} (see benchmarks/peers.py)."
-    record.add(Section("Peers on the same work", columns, tuple(rows), note))
-    record.figures["peers"] = {
-        name: {
-            "bases_per_s": rates[name],
-            "p99_ms": p99s[name],
-            "rss_bytes": memory[name],
-            "start_s": starts[name],
-        }
-        for name in servers
-    }
-    others = [name for name in servers if name != OURS]
-    record.aims += [
-        at_least("bases/s over the fastest peer's", rates[OURS] / max(rates[name] for name in others), 1.0),
-        at_most("p99 over the quickest peer's", p99s[OURS] / min(p99s[name] for name in others), 1.0),
-    ]
-
-
 def measure_scale(record: Record, hammer: Hammer, model: str, scope: Scope) -> None:
     """More connections, longer reads, more replicas."""
     config = load_config(zoo.find(model))
@@ -353,7 +271,6 @@ PARTS: Mapping[str, str] = {
     "efficiency": "bases/s through HTTP over bases/s in process",
     "null": "the null arm beside a bare byte sink",
     "latency": "one chunk on an idle service",
-    "peers": "others on the same work",
     "scale": "connections, lengths of reads, replicas",
     "memory": "resident memory over many reads",
 }
@@ -365,7 +282,10 @@ def main(
         bool, typer.Option("--quick", help="Tiny sizes: shows that it runs, measures nothing.")
     ] = False,
     model: Annotated[str, typer.Option(help="A shipped model's name, or a model directory.")] = zoo.DEFAULT,
-    peers: Annotated[Path | None, typer.Option(help="A folder with LitServe and mosec.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="How often each is measured; 5 unless told.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="For how long; 5 unless told.")] = None,
     only: Annotated[str, typer.Option(help=f"Some of {','.join(PARTS)}, with commas between.")] = "",
     reads_count: Annotated[
         int | None, typer.Option(min=10, help="Reads over which memory is watched; 20000 unless told.")
@@ -376,9 +296,11 @@ def main(
     wanted = only.split(",") if only else list(PARTS)
     if unknown := [part for part in wanted if part not in PARTS]:
         raise typer.BadParameter(f"--only: {', '.join(unknown)} is none of {', '.join(PARTS)}")
-    if peers and not peers.is_dir():
-        raise typer.BadParameter(f"--peers: there is no folder {peers}")
     scope = QUICK if quick else Scope()
+    if rounds:
+        scope = replace(scope, rounds=rounds)
+    if seconds:
+        scope = replace(scope, seconds=seconds)
     if reads_count:
         scope = replace(scope, memory_reads=reads_count)
     record = Record("serving", {"quick": quick, "model": model, "parts": wanted}, machine())
@@ -387,7 +309,6 @@ def main(
             "efficiency": lambda: measure_efficiency(record, hammer, model, scope),
             "null": lambda: measure_null(record, hammer, scope),
             "latency": lambda: measure_latency(record, hammer, model, scope),
-            "peers": lambda: measure_peers(record, hammer, model, scope, peers),
             "scale": lambda: measure_scale(record, hammer, model, scope),
             "memory": lambda: measure_memory(record, hammer, scope),
         }

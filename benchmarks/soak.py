@@ -13,8 +13,8 @@ import typer
 
 from benchmarks import survival
 from benchmarks.company import company as keep_company
-from benchmarks.findings import Finding, all_kept, show
 from benchmarks.flood import flood as flood_it
+from benchmarks.measure import Finding, Record, machine
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Soaks of the service, on loopback.")
 
@@ -55,8 +55,9 @@ def rolling(seconds: Seconds = 60.0, every_s: float = 3.0) -> None:
 
 
 def _end(title: str, findings: Sequence[Finding]) -> None:
-    show(title, findings)
-    raise typer.Exit(0 if all_kept(findings) else 1)
+    record = Record(title, {}, machine(), aims=list(findings))
+    record.finish()
+    raise typer.Exit(record.failed)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.findings import Finding
+from benchmarks.measure import Finding
 from benchmarks.paced import PacedCaller
 from benchmarks.replica import Replica
 from models.basecaller import call as call_in_process

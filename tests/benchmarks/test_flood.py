@@ -16,7 +16,7 @@ def test_a_flood_is_refused_with_words_within_the_bound_of_memory_and_nothing_is
     findings = {finding.name: finding for finding in flood.flood(tmp_path, 2.0)}
     assert int(findings["called"].value) > 0 and int(findings["refused"].value) > 0
     assert int(findings["samples counted by the server"].value) > 0
-    kept = {name: one.kept for name, one in findings.items() if one.kept is not None and name not in OF_SPEED}
+    kept = {name: one.met for name, one in findings.items() if one.met is not None and name not in OF_SPEED}
     assert kept == {
         "refused with 503 and when to come again": True,
         "without an answer": True,

@@ -1,4 +1,5 @@
 import json
+import signal
 
 import pytest
 
@@ -71,3 +72,13 @@ def test_the_record_is_the_last_line_of_stdout_and_tables_are_not_on_it(capsys):
     found = json.loads(out)
     assert found["sections"][0]["rows"] == [["a", 1.0]]
     assert found["aims"] == [{"name": "rate", "value": 1.0, "aim": ">= 0.5", "met": True}]
+
+
+def test_what_must_end_in_order_is_not_interrupted_and_afterwards_all_is_as_before():
+    before = signal.getsignal(signal.SIGINT)
+    with measure.uninterrupted():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGINT) is before
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
