@@ -1,7 +1,9 @@
 """A recurrent network's layers, their weights laid out as `native.cpp` multiplies them. Pure.
 
-bfloat16 weights are [outputs / 64, inputs / 2, 4, 16, 2]: pairs of inputs innermost, four vectors of 16
-outputs side by side (in an LSTM, the four gates of 16 units).
+Integer weights are [inputs / together, parts, 16, together], one block after another: what one instruction takes
+innermost (four bytes, or two words of 16 bits), then up to four vectors of 16 outputs side by side (in an LSTM,
+the four gates of 16 units). Bytes multiply an LSTM's states, which lie within -1 and 1; words anything else.
+Everything follows from the weights: no signal is needed to find a scale.
 """
 
 import math
@@ -18,7 +20,11 @@ from torch import Tensor, nn
 from models.network import LSTM, Clamp, Convolution, Linear, LinearCRFEncoder, Network, Permute
 
 LANES, PARTS = 16, 4
+# As in `native.cpp`: the greatest word of what is multiplied, and a state of one and of zero as a byte.
+MOST, ONE, ZERO = 4095, 127, 128
 LOG2_E = math.log2(math.e)
+TINY = 1e-30
+"""For outputs whose weights are all zero."""
 _ACTIVATIONS: dict[type[nn.Module], int] = {nn.Identity: 0, nn.SiLU: 1, nn.Tanh: 2}
 
 Array = NDArray[Any]
@@ -38,12 +44,20 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PackedConvolution:
-    """A narrow one, of at most 16 outputs, has float32 weights [winlen, inputs, 16] and costs little; a wide
-    one is a product over windows, its weights bfloat16."""
+class Product:
+    """Integer weights; what each output's sum is multiplied by, then added to: float32 [outputs]."""
 
     weights: Array
+    scales: Array
     biases: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedConvolution:
+    """A narrow one, of at most 16 outputs, has float32 weights [winlen, inputs, 16] and scales of one, and costs
+    little; a wide one is a product over windows, of words."""
+
+    product: Product
     inputs: int
     outputs: int
     winlen: int
@@ -67,10 +81,14 @@ class PackedConvolution:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedLSTM:
-    """One direction. The gates i, f, o are scaled by -log2(e) and g by -2 log2(e), for powers of two."""
+    """One direction. The gates i, f, o are scaled by -log2(e) and g by -2 log2(e), for powers of two.
 
-    weights: Array
-    biases: Array
+    Where the layer before it gives states, `product` is of its inputs and its own states, and `words` is None;
+    elsewhere `words` is of its inputs, and `product`, with all biases, of its states.
+    """
+
+    words: Product | None
+    product: Product
     inputs: int
     units: int
     reverse: bool
@@ -78,10 +96,9 @@ class PackedLSTM:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedLinear:
-    """A product, and a factor at its end."""
+    """A product, of bytes where the layer before it gives states, and a factor at its end."""
 
-    weights: Array
-    biases: Array
+    product: Product
     inputs: int
     outputs: int
     shape: Shape
@@ -114,18 +131,22 @@ def pack(network: Network) -> PackedNetwork:
             case Convolution() if not recurrent:
                 convolutions.append(_convolution(layer, Shape(_activation(layer.activation), *bounds)))
             case LSTM() if convolutions and bounds == (-math.inf, math.inf):
-                recurrent.append(_lstm(layer))
+                recurrent.append(_lstm(layer, _gives_states(recurrent)))
             case Linear() if recurrent:
-                recurrent.append(_linear(layer.linear, Shape(0, *bounds)))
+                recurrent.append(_linear(layer.linear, _gives_states(recurrent), Shape(0, *bounds)))
             case LinearCRFEncoder(permute=None) if recurrent and layers[-1] in {layer, following}:
                 if layer.scale != 1.0 and bounds != (-math.inf, math.inf):
                     raise UnpackableError("a clamp after a factor")
                 shape = Shape(_activation(layer.activation), *bounds)
-                scores = _linear(layer.linear, shape, layer.scale)
+                scores = _linear(layer.linear, _gives_states(recurrent), shape, layer.scale)
                 return PackedNetwork(_in_order(convolutions), recurrent, scores, layer.states)
             case _:
                 raise UnpackableError(f"a {type(layer).__name__} there")
     raise UnpackableError("no CRF scores at its end")
+
+
+def _gives_states(before: Sequence[PackedLSTM | PackedLinear]) -> bool:
+    return bool(before) and isinstance(before[-1], PackedLSTM)
 
 
 def _leaves(module: nn.Module) -> Iterator[nn.Module]:
@@ -158,50 +179,77 @@ def _convolution(layer: Convolution, shape: Shape) -> PackedConvolution:
     if outputs <= LANES:
         weights = np.zeros((winlen, inputs, LANES), np.float32)
         weights[:, :, :outputs] = conv.weight.detach().permute(2, 1, 0).numpy()
-        biases = _padded_biases(conv.bias, outputs, LANES)
+        biases = np.zeros(LANES, np.float32)
+        biases[:outputs] = _biases(conv.bias, outputs)
+        product = Product(weights, np.ones(LANES, np.float32), biases)
     else:
-        weights = _pairs(conv.weight.detach().permute(0, 2, 1).reshape(outputs, winlen * inputs))
-        biases = _padded_biases(conv.bias, outputs, LANES * PARTS)
-    return PackedConvolution(weights, biases, inputs, outputs, winlen, conv.stride[0], shape)
+        flat = conv.weight.detach().permute(0, 2, 1).reshape(outputs, winlen * inputs)
+        product = _words(flat, _biases(conv.bias, outputs))
+    return PackedConvolution(product, inputs, outputs, winlen, conv.stride[0], shape)
 
 
-def _lstm(layer: LSTM) -> PackedLSTM:
+def _lstm(layer: LSTM, of_states: bool) -> PackedLSTM:
     rnn = layer.rnn
     units, inputs = rnn.hidden_size, rnn.input_size
-    if units % LANES or inputs % 2:
-        raise UnpackableError(f"an LSTM of {inputs} inputs and {units} units")
+    if units % LANES:
+        raise UnpackableError(f"an LSTM of {units} units")
     factors = -LOG2_E * torch.tensor([1.0, 1.0, 2.0, 1.0]).repeat_interleave(units)
-    weights = {name: value.detach() for name, value in rnn.named_parameters()}
-    both = torch.cat([weights["weight_ih_l0"], weights["weight_hh_l0"]], 1) * factors[:, None]
-    # [gate, units / 16, 16, inputs] -> [units / 16, gate, 16, inputs]: the four gates of 16 units together.
-    grouped = both.reshape(PARTS, units // LANES, LANES, -1).transpose(0, 1).reshape(4 * units, -1)
-    bias = weights["bias_ih_l0"] + weights["bias_hh_l0"] if rnn.bias else torch.zeros(4 * units)
-    scaled = (bias * factors).reshape(PARTS, units // LANES, LANES).transpose(0, 1)
-    biases = np.ascontiguousarray(scaled.numpy(), np.float32)
-    return PackedLSTM(_pairs(grouped), biases, inputs, units, layer.reverse)
+    given = {name: value.detach() for name, value in rnn.named_parameters()}
+
+    def by_units(rows: Tensor) -> Tensor:
+        """[gate, units / 16, 16, n] -> [units / 16, gate, 16, n]: the four gates of 16 units together."""
+        grouped = (rows * factors[:, None]).reshape(PARTS, units // LANES, LANES, -1).transpose(0, 1)
+        return grouped.reshape(PARTS * units, -1)
+
+    ours, theirs = by_units(given["weight_hh_l0"]), by_units(given["weight_ih_l0"])
+    bias = given["bias_ih_l0"] + given["bias_hh_l0"] if rnn.bias else torch.zeros(PARTS * units)
+    biases = by_units(bias[:, None])[:, 0].numpy()
+    if of_states:
+        return PackedLSTM(None, _bytes(torch.cat([theirs, ours], 1), biases), inputs, units, layer.reverse)
+    words = _words(theirs, np.zeros_like(biases))
+    return PackedLSTM(words, _bytes(ours, biases), inputs, units, layer.reverse)
 
 
-def _linear(linear: nn.Linear, shape: Shape, scale: float = 1.0) -> PackedLinear:
+def _linear(linear: nn.Linear, of_states: bool, shape: Shape, scale: float = 1.0) -> PackedLinear:
     outputs, inputs = linear.weight.shape
-    if inputs % 2 or outputs % LANES:
-        raise UnpackableError(f"a linear layer of {inputs} inputs and {outputs} outputs")
-    biases = _padded_biases(linear.bias, outputs, LANES * PARTS)
-    return PackedLinear(_pairs(linear.weight.detach()), biases, inputs, outputs, shape, scale)
+    product = (_bytes if of_states else _words)(linear.weight.detach(), _biases(linear.bias, outputs))
+    return PackedLinear(product, inputs, outputs, shape, scale)
 
 
-def _pairs(weights: Tensor) -> Array:
-    """[outputs, inputs] -> bfloat16 [outputs / 64, inputs / 2, 4, 16, 2], outputs filled up to 64s."""
-    outputs, inputs = weights.shape
-    if inputs % 2 or outputs % LANES:
+def _bytes(weights: Tensor, biases: Array) -> Product:
+    """Return a product of states: a weight is of -127 to 127, and 255 times 127 times their number an int32."""
+    exact = weights.double().numpy()
+    units = np.maximum(np.abs(exact).max(1), TINY) / 127
+    whole = np.rint(exact / units[:, None])
+    scales = units / ONE
+    # States are counted from ZERO: what that adds to each sum is taken off again.
+    return Product(_blocks(whole.astype(np.int8), 4), *_floats(scales, biases - ZERO * scales * whole.sum(1)))
+
+
+def _words(weights: Tensor, biases: Array) -> Product:
+    """Return a product of words up to MOST, with weights as fine as an int32 for their sum allows."""
+    exact = np.abs(weights.double().numpy())
+    room = (2**31 - 1) / MOST - exact.shape[1] / 2
+    units = np.maximum(np.maximum(exact.max(1) / (2**15 - 1), exact.sum(1) / room), TINY)
+    whole = np.rint(weights.double().numpy() / units[:, None])
+    return Product(_blocks(whole.astype(np.int16), 2), *_floats(units, biases))
+
+
+def _blocks(whole: Array, together: int) -> Array:
+    """[outputs, inputs] -> blocks of up to 64 outputs, [inputs / together, parts, 16, together], flat."""
+    outputs, inputs = whole.shape
+    if inputs % together or outputs % LANES:
         raise UnpackableError(f"a product of {inputs} inputs and {outputs} outputs")
-    filled = torch.zeros(-(-outputs // (LANES * PARTS)) * LANES * PARTS, inputs)
-    filled[:outputs] = weights
-    halves = filled.to(torch.bfloat16).reshape(-1, PARTS, LANES, inputs // 2, 2).permute(0, 3, 1, 2, 4)
-    return np.ascontiguousarray(halves.contiguous().view(torch.int16).numpy()).view(np.uint16)
+    blocks = [
+        whole[first : first + PARTS * LANES].reshape(-1, LANES, inputs // together, together).transpose(2, 0, 1, 3)
+        for first in range(0, outputs, PARTS * LANES)
+    ]
+    return np.concatenate([block.ravel() for block in blocks])
 
 
-def _padded_biases(biases: Tensor | None, outputs: int, multiple: int) -> Array:
-    padded = np.zeros(-(-outputs // multiple) * multiple, np.float32)
-    if biases is not None:
-        padded[:outputs] = biases.detach().numpy()
-    return padded
+def _floats(*arrays: Array) -> Iterator[Array]:
+    return (np.ascontiguousarray(array, np.float32) for array in arrays)
+
+
+def _biases(biases: Tensor | None, outputs: int) -> Array:
+    return np.zeros(outputs, np.float32) if biases is None else biases.detach().numpy()
