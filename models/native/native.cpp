@@ -210,24 +210,27 @@ KERNEL_INLINE void lstm_cells(const Rows& x, int x_fours, const int8_t* x_weight
         multiply<true>(whole, x, weights.at, x_fours);
         multiply<true>(whole, h, weights.at + static_cast<size_t>(x_fours) * PARTS * 4 * LANES, weights.fours - x_fours);
     }
+    // By stages and not by rows: what one row waits for, another can use.
+    for (int r = 0; r < COUNT; ++r)
+        for (int p = 0; p < PARTS; ++p)
+            sums[r][p] = one_and_exp2_ps(_mm512_fmadd_ps(_mm512_cvtepi32_ps(whole[r][p]),
+                                                         _mm512_loadu_ps(weights.scales + p * LANES),
+                                                         WORDS ? sums[r][p] : _mm512_loadu_ps(weights.biases + p * LANES)));
+    // With i = 1 / v0, f = 1 / v1, g = (2 - v2) / v2 and o = 1 / v3, a step needs two divisions and not five:
+    // c' = c f + i g = (c v0 v2 + v1 (2 - v2)) / (v0 v1 v2), and o tanh(c') = (2 - e) / (e v3).
     const __m512 two = _mm512_set1_ps(2.0f), cell_scale = _mm512_set1_ps(-2.0f * LOG2_E);
     for (int r = 0; r < COUNT; ++r) {
-        __m512 v[PARTS];
-        for (int p = 0; p < PARTS; ++p)
-            v[p] = one_and_exp2_ps(_mm512_fmadd_ps(_mm512_cvtepi32_ps(whole[r][p]),
-                                                   _mm512_loadu_ps(weights.scales + p * LANES),
-                                                   WORDS ? sums[r][p] : _mm512_loadu_ps(weights.biases + p * LANES)));
-        // With i = 1 / v0, f = 1 / v1, g = (2 - v2) / v2 and o = 1 / v3, a step needs two divisions and not five:
-        // c' = c f + i g = (c v0 v2 + v1 (2 - v2)) / (v0 v1 v2), and o tanh(c') = (2 - e) / (e v3).
+        const __m512 (&v)[PARTS] = sums[r];
         float* at = cells + static_cast<size_t>(r) * units;
         const __m512 in = _mm512_mul_ps(v[0], v[2]);
-        const __m512 candidate = _mm512_mul_ps(v[1], _mm512_fnmadd_ps(cell_scale, v[2], _mm512_set1_ps(-4.0f * LOG2_E)));
-        const __m512 cell = _mm512_mul_ps(_mm512_fmadd_ps(_mm512_loadu_ps(at), in, candidate),
-                                          inverse_ps(_mm512_mul_ps(in, v[1])));
-        _mm512_storeu_ps(at, cell);
-        const __m512 e = one_and_exp2_ps(cell);
+        const __m512 candidate = _mm512_mul_ps(v[1], _mm512_fnmadd_ps(cell_scale, v[2], _mm512_add_ps(cell_scale, cell_scale)));
+        _mm512_storeu_ps(at, _mm512_mul_ps(_mm512_fmadd_ps(_mm512_loadu_ps(at), in, candidate),
+                                           inverse_ps(_mm512_mul_ps(in, v[1]))));
+    }
+    for (int r = 0; r < COUNT; ++r) {
+        const __m512 e = one_and_exp2_ps(_mm512_loadu_ps(cells + static_cast<size_t>(r) * units));
         const __m512 state = _mm512_mul_ps(_mm512_mul_ps(_mm512_sub_ps(two, e), _mm512_set1_ps(ONE)),
-                                           _mm512_rcp14_ps(_mm512_mul_ps(e, v[3])));
+                                           _mm512_rcp14_ps(_mm512_mul_ps(e, sums[r][3])));
         const __m512i byte = _mm512_add_epi32(_mm512_cvtps_epi32(state), _mm512_set1_epi32(ZERO));
         _mm_storeu_si128(reinterpret_cast<__m128i*>(out + static_cast<size_t>(r) * units), _mm512_cvtepi32_epi8(byte));
     }
