@@ -17,12 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.native.typical import typical_signal
 from models.network import LSTM, Clamp, Convolution, Linear, LinearCRFEncoder, Network, Permute
 
 LANES, PARTS = 16, 4
 # As in `native.cpp`: the greatest word of what is multiplied, and a state of one and of zero as a byte.
 MOST, ONE, ZERO = 4095, 127, 128
 LOG2_E = math.log2(math.e)
+DAMPING = 0.01
+"""Of the mean of the squares of what a layer sees: signal may be another than `typical_signal`."""
 TINY = 1e-30
 """For outputs whose weights are all zero."""
 _ACTIVATIONS: dict[type[nn.Module], int] = {nn.Identity: 0, nn.SiLU: 1, nn.Tanh: 2}
@@ -115,6 +118,7 @@ class PackedNetwork:
     states: int
 
 
+@torch.inference_mode()
 def pack(network: Network) -> PackedNetwork:
     """Return a fused network's layers packed: convolutions, then LSTMs and linear layers, then CRF scores.
 
@@ -123,6 +127,7 @@ def pack(network: Network) -> PackedNetwork:
     convolutions: list[PackedConvolution] = []
     recurrent: list[PackedLSTM | PackedLinear] = []
     layers = [*_leaves(network.encoder)]
+    x = torch.from_numpy(typical_signal())[:, None]
     for layer, following in zip(layers, chain(layers[1:], [nn.Identity()]), strict=True):
         bounds = (following.low, following.high) if isinstance(following, Clamp) else (-math.inf, math.inf)
         match layer:
@@ -131,17 +136,19 @@ def pack(network: Network) -> PackedNetwork:
             case Convolution() if not recurrent:
                 convolutions.append(_convolution(layer, Shape(_activation(layer.activation), *bounds)))
             case LSTM() if convolutions and bounds == (-math.inf, math.inf):
-                recurrent.append(_lstm(layer, _gives_states(recurrent)))
+                after = layer(x)
+                recurrent.append(_lstm(layer, _gives_states(recurrent), x, after))
             case Linear() if recurrent:
-                recurrent.append(_linear(layer.linear, _gives_states(recurrent), Shape(0, *bounds)))
+                recurrent.append(_linear(layer.linear, _gives_states(recurrent), x, Shape(0, *bounds)))
             case LinearCRFEncoder(permute=None) if recurrent and layers[-1] in {layer, following}:
                 if layer.scale != 1.0 and bounds != (-math.inf, math.inf):
                     raise UnpackableError("a clamp after a factor")
                 shape = Shape(_activation(layer.activation), *bounds)
-                scores = _linear(layer.linear, _gives_states(recurrent), shape, layer.scale)
+                scores = _linear(layer.linear, _gives_states(recurrent), x, shape, layer.scale)
                 return PackedNetwork(_in_order(convolutions), recurrent, scores, layer.states)
             case _:
                 raise UnpackableError(f"a {type(layer).__name__} there")
+        x = layer(x)
     raise UnpackableError("no CRF scores at its end")
 
 
@@ -188,7 +195,7 @@ def _convolution(layer: Convolution, shape: Shape) -> PackedConvolution:
     return PackedConvolution(product, inputs, outputs, winlen, conv.stride[0], shape)
 
 
-def _lstm(layer: LSTM, of_states: bool) -> PackedLSTM:
+def _lstm(layer: LSTM, of_states: bool, x: Tensor, after: Tensor) -> PackedLSTM:
     rnn = layer.rnn
     units, inputs = rnn.hidden_size, rnn.input_size
     if units % LANES:
@@ -204,26 +211,49 @@ def _lstm(layer: LSTM, of_states: bool) -> PackedLSTM:
     ours, theirs = by_units(given["weight_hh_l0"]), by_units(given["weight_ih_l0"])
     bias = given["bias_ih_l0"] + given["bias_hh_l0"] if rnn.bias else torch.zeros(PARTS * units)
     biases = by_units(bias[:, None])[:, 0].numpy()
+    steps = (x[:-1], after[1:]) if layer.reverse else (x[1:], after[:-1])
     if of_states:
-        return PackedLSTM(None, _bytes(torch.cat([theirs, ours], 1), biases), inputs, units, layer.reverse)
+        product = _bytes(torch.cat([theirs, ours], 1), biases, torch.cat(steps, 2))
+        return PackedLSTM(None, product, inputs, units, layer.reverse)
     words = _words(theirs, np.zeros_like(biases))
-    return PackedLSTM(words, _bytes(ours, biases), inputs, units, layer.reverse)
+    return PackedLSTM(words, _bytes(ours, biases, steps[1]), inputs, units, layer.reverse)
 
 
-def _linear(linear: nn.Linear, of_states: bool, shape: Shape, scale: float = 1.0) -> PackedLinear:
+def _linear(linear: nn.Linear, of_states: bool, x: Tensor, shape: Shape, scale: float = 1.0) -> PackedLinear:
     outputs, inputs = linear.weight.shape
-    product = (_bytes if of_states else _words)(linear.weight.detach(), _biases(linear.bias, outputs))
+    weights, biases = linear.weight.detach(), _biases(linear.bias, outputs)
+    product = _bytes(weights, biases, x) if of_states else _words(weights, biases)
     return PackedLinear(product, inputs, outputs, shape, scale)
 
 
-def _bytes(weights: Tensor, biases: Array) -> Product:
-    """Return a product of states: a weight is of -127 to 127, and 255 times 127 times their number an int32."""
+def _bytes(weights: Tensor, biases: Array, seen: Tensor) -> Product:
+    """Return a product of states such as `seen` [T, n, inputs]: a weight is of -127 to 127."""
     exact = weights.double().numpy()
     units = np.maximum(np.abs(exact).max(1), TINY) / 127
-    whole = np.rint(exact / units[:, None])
+    vectors = seen.reshape(-1, seen.shape[2]).double().numpy()
+    whole = _rounded(exact / units[:, None], vectors.T @ vectors / len(vectors))
     scales = units / ONE
     # States are counted from ZERO: what that adds to each sum is taken off again.
     return Product(_blocks(whole.astype(np.int8), 4), *_floats(scales, biases - ZERO * scales * whole.sum(1)))
+
+
+def _rounded(exact: Array, moments: Array) -> Array:
+    """Round the columns of `exact` [outputs, inputs], one after another. What that adds to the sums, the columns
+    that are still to be rounded take off, as far as their inputs go together: `moments` [inputs, inputs].
+
+    GPTQ, by Frantar and others, arXiv:2210.17323.
+    """
+    inputs = len(moments)
+    damped = moments + DAMPING * max(moments.trace() / inputs, TINY) * np.eye(inputs)
+    order = np.argsort(-damped.diagonal(), kind="stable")
+    factor = np.linalg.cholesky(np.linalg.inv(damped[np.ix_(order, order)])).T
+    left, whole = exact[:, order], np.empty_like(exact)
+    for column in range(inputs):
+        now = np.clip(np.rint(left[:, column]), -127, 127)
+        whole[:, order[column]] = now
+        error = (left[:, column] - now) / factor[column, column]
+        left[:, column + 1 :] -= np.outer(error, factor[column, column + 1 :])
+    return whole
 
 
 def _words(weights: Tensor, biases: Array) -> Product:
