@@ -1,7 +1,8 @@
 """A recurrent network on `native.cpp`: the scores that PyTorch gives, several times faster.
 
-Scores differ from float32's by the rounding of states and of the weights that multiply them to 8 bits. A row's
-scores do not depend on its company. A `NativeNetwork` may run in many threads at once: each call is one core's work.
+Scores differ from float32's by the rounding of states, and of the weights that multiply them, to 8 bits. A
+row's scores do not depend on its company. A `NativeNetwork` may run in many threads at once: each call is one
+core's work.
 """
 
 from dataclasses import dataclass
@@ -28,16 +29,28 @@ ROWS = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Between:
-    """What one layer gives the next, [T, n, size]: states as bytes, or words with a scale for each vector."""
+class States:
+    """What an LSTM gives the next layer: bytes [T, n, size]."""
 
     values: Array
-    scales: Array | None = None
 
     @property
-    def plain(self) -> tuple[int, int | None]:
-        """Where they lie."""
-        return self.values.ctypes.data, None if self.scales is None else self.scales.ctypes.data
+    def plain(self) -> tuple[int, None]:
+        """Where they lie, and no scales."""
+        return self.values.ctypes.data, None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Words:
+    """What any other layer gives the next: 16-bit words [T, n, size], and a scale for each vector [T, n]."""
+
+    values: Array
+    scales: Array
+
+    @property
+    def plain(self) -> tuple[int, int]:
+        """Where they and their scales lie."""
+        return self.values.ctypes.data, self.scales.ctypes.data
 
 
 class NativeNetwork:
@@ -60,12 +73,12 @@ class NativeNetwork:
 
     def score(self, batch: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         """Fill `out`, which `scores` made or a slice of it, with the scores of `batch` [n, samples]."""
-        x = self._convolve(batch)
+        x: States | Words = self._convolve(batch)
         for layer in self._packed.recurrent:
             x = self._lstm(x, layer) if isinstance(layer, PackedLSTM) else self._linear(x, layer)
         self._scores(x, self._packed.scores, out)
 
-    def _convolve(self, batch: NDArray[np.float32]) -> Between:
+    def _convolve(self, batch: NDArray[np.float32]) -> Words:
         """[n, samples] -> words [T, n, size]: row by row, so that what lies between stays in the cache."""
         count, samples = batch.shape
         *narrow, wide = layers = self._packed.convolutions
@@ -85,16 +98,18 @@ class NativeNetwork:
         for row in range(count):
             inner[0][:, 0] = batch[row]
             for layer, source, target in zip(narrow, sources, inner[1:], strict=False):
-                self._library.native_convolution(
-                    *(source.ctypes.data, len(target), layer.inputs, layer.outputs, layer.winlen, layer.stride),
-                    *(layer.product.weights.ctypes.data, layer.product.biases.ctypes.data, *_plain(layer.shape)),
-                    target.ctypes.data,
-                )
+                self._narrow_convolution(layer, source, target)
             self._wide_convolution(wide, sources[-1], out, row)
         return out
 
-    def _wide_convolution(self, layer: PackedConvolution, source: Array, out: Between, row: int) -> None:
-        assert out.scales is not None
+    def _narrow_convolution(self, layer: PackedConvolution, source: Array, target: Array) -> None:
+        weights, _, biases = _product(layer.product)
+        self._library.native_convolution(
+            *(source.ctypes.data, len(target), layer.inputs, layer.outputs, layer.winlen, layer.stride),
+            *(weights, biases, *_plain(layer.shape), target.ctypes.data),
+        )
+
+    def _wide_convolution(self, layer: PackedConvolution, source: Array, out: Words, row: int) -> None:
         steps, count, _ = out.values.shape
         step, inputs = layer.stride * layer.inputs, layer.winlen * layer.inputs
         room = np.empty(self._library.native_wide_room(step, inputs, layer.outputs), np.float32)
@@ -104,7 +119,7 @@ class NativeNetwork:
             *(out.values[:, row].ctypes.data, count * layer.outputs, out.scales[:, row].ctypes.data, count),
         )
 
-    def _lstm(self, x: Between, layer: PackedLSTM) -> Between:
+    def _lstm(self, x: States | Words, layer: PackedLSTM) -> States:
         steps, count, _ = x.values.shape
         # And the states before the first step.
         out = np.empty((steps + 1, count, layer.units), np.uint8)
@@ -114,9 +129,9 @@ class NativeNetwork:
             *(*x.plain, steps, count, layer.inputs, layer.units, int(layer.reverse)),
             *(*words, *_product(layer.product), cells.ctypes.data, out.ctypes.data),
         )
-        return Between(out[:-1] if layer.reverse else out[1:])
+        return States(out[:-1] if layer.reverse else out[1:])
 
-    def _linear(self, x: Between, layer: PackedLinear) -> Between:
+    def _linear(self, x: States | Words, layer: PackedLinear) -> Words:
         steps, count, _ = x.values.shape
         out = _words(steps, count, layer.outputs)
         room = np.empty((ROWS, layer.outputs), np.float32)
@@ -126,7 +141,7 @@ class NativeNetwork:
         )
         return out
 
-    def _scores(self, x: Between, layer: PackedLinear, out: NDArray[np.float32]) -> None:
+    def _scores(self, x: States | Words, layer: PackedLinear, out: NDArray[np.float32]) -> None:
         steps, count, _ = x.values.shape
         self._library.native_scores(
             *(*x.plain, steps, count, layer.inputs, layer.outputs),
@@ -144,8 +159,8 @@ def native(network: Network) -> NativeNetwork | None:
         return None
 
 
-def _words(steps: int, count: int, size: int) -> Between:
-    return Between(np.empty((steps, count, size), np.int16), np.empty((steps, count), np.float32))
+def _words(steps: int, count: int, size: int) -> Words:
+    return Words(np.empty((steps, count, size), np.int16), np.empty((steps, count), np.float32))
 
 
 def _product(product: Product) -> tuple[int, int, int]:

@@ -1,9 +1,10 @@
 """A recurrent network's layers, their weights laid out as `native.cpp` multiplies them. Pure.
 
-Integer weights are [inputs / together, parts, 16, together], one block after another: what one instruction takes
-innermost (four bytes, or two words of 16 bits), then up to four vectors of 16 outputs side by side (in an LSTM,
-the four gates of 16 units). Bytes multiply an LSTM's states, which lie within -1 and 1; words anything else.
-Everything follows from the weights: no signal is needed to find a scale.
+Integer weights are [inputs / together, parts, 16, together], one block after another: what one instruction
+takes innermost (four bytes, or two words of 16 bits), then up to four vectors of 16 outputs side by side (in
+an LSTM, the four gates of 16 units). Bytes multiply an LSTM's states, which lie within -1 and 1; words
+anything else. Scales follow from the weights alone; how bytes are rounded, from signal that is simulated and
+always the same.
 """
 
 import math
@@ -24,7 +25,7 @@ LANES, PARTS = 16, 4
 # As in `native.cpp`: the greatest word of what is multiplied, and a state of one and of zero as a byte.
 MOST, ONE, ZERO = 4095, 127, 128
 LOG2_E = math.log2(math.e)
-DAMPING = 0.01
+DAMPING, COLUMNS = 0.01, 64
 """Of the mean of the squares of what a layer sees: signal may be another than `typical_signal`."""
 TINY = 1e-30
 """For outputs whose weights are all zero."""
@@ -57,8 +58,8 @@ class Product:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedConvolution:
-    """A narrow one, of at most 16 outputs, has float32 weights [winlen, inputs, 16] and scales of one, and costs
-    little; a wide one is a product over windows, of words."""
+    """A narrow one, of at most 16 outputs, has float32 weights [winlen, inputs, 16] and scales of one, and
+    costs little; a wide one is a product over windows, of words."""
 
     product: Product
     inputs: int
@@ -86,8 +87,8 @@ class PackedConvolution:
 class PackedLSTM:
     """One direction. The gates i, f, o are scaled by -log2(e) and g by -2 log2(e), for powers of two.
 
-    Where the layer before it gives states, `product` is of its inputs and its own states, and `words` is None;
-    elsewhere `words` is of its inputs, and `product`, with all biases, of its states.
+    Where the layer before it gives states, `product` is of its inputs and its own states, and `words` is
+    None; elsewhere `words` is of its inputs, and `product`, with all biases, of its states.
     """
 
     words: Product | None
@@ -124,6 +125,8 @@ def pack(network: Network) -> PackedNetwork:
 
     Raises UnpackableError where it is made otherwise.
     """
+    if not any(isinstance(layer, LinearCRFEncoder) for layer in _leaves(network.encoder)):
+        raise UnpackableError("no CRF scores at its end")
     convolutions: list[PackedConvolution] = []
     recurrent: list[PackedLSTM | PackedLinear] = []
     layers = [*_leaves(network.encoder)]
@@ -132,14 +135,17 @@ def pack(network: Network) -> PackedNetwork:
         bounds = (following.low, following.high) if isinstance(following, Clamp) else (-math.inf, math.inf)
         match layer:
             case Clamp() | Permute(dims=[2, 0, 1]):
-                pass  # part of the layer before it; the order in which things lie anyway
+                x = layer(x)  # part of the layer before it; the order in which things lie anyway
             case Convolution() if not recurrent:
                 convolutions.append(_convolution(layer, Shape(_activation(layer.activation), *bounds)))
+                x = layer(x)
             case LSTM() if convolutions and bounds == (-math.inf, math.inf):
                 after = layer(x)
                 recurrent.append(_lstm(layer, _gives_states(recurrent), x, after))
+                x = after
             case Linear() if recurrent:
                 recurrent.append(_linear(layer.linear, _gives_states(recurrent), x, Shape(0, *bounds)))
+                x = layer(x)
             case LinearCRFEncoder(permute=None) if recurrent and layers[-1] in {layer, following}:
                 if layer.scale != 1.0 and bounds != (-math.inf, math.inf):
                     raise UnpackableError("a clamp after a factor")
@@ -148,8 +154,7 @@ def pack(network: Network) -> PackedNetwork:
                 return PackedNetwork(_in_order(convolutions), recurrent, scores, layer.states)
             case _:
                 raise UnpackableError(f"a {type(layer).__name__} there")
-        x = layer(x)
-    raise UnpackableError("no CRF scores at its end")
+    raise UnpackableError("its CRF scores are not at its end")
 
 
 def _gives_states(before: Sequence[PackedLSTM | PackedLinear]) -> bool:
@@ -196,6 +201,7 @@ def _convolution(layer: Convolution, shape: Shape) -> PackedConvolution:
 
 
 def _lstm(layer: LSTM, of_states: bool, x: Tensor, after: Tensor) -> PackedLSTM:
+    """Pack an LSTM that makes `after` of `x`, both [T, n, size]."""
     rnn = layer.rnn
     units, inputs = rnn.hidden_size, rnn.input_size
     if units % LANES:
@@ -211,6 +217,7 @@ def _lstm(layer: LSTM, of_states: bool, x: Tensor, after: Tensor) -> PackedLSTM:
     ours, theirs = by_units(given["weight_hh_l0"]), by_units(given["weight_ih_l0"])
     bias = given["bias_ih_l0"] + given["bias_hh_l0"] if rnn.bias else torch.zeros(PARTS * units)
     biases = by_units(bias[:, None])[:, 0].numpy()
+    # What comes in at a step, and the states of the step before.
     steps = (x[:-1], after[1:]) if layer.reverse else (x[1:], after[:-1])
     if of_states:
         product = _bytes(torch.cat([theirs, ours], 1), biases, torch.cat(steps, 2))
@@ -228,31 +235,39 @@ def _linear(linear: nn.Linear, of_states: bool, x: Tensor, shape: Shape, scale: 
 
 def _bytes(weights: Tensor, biases: Array, seen: Tensor) -> Product:
     """Return a product of states such as `seen` [T, n, inputs]: a weight is of -127 to 127."""
-    exact = weights.double().numpy()
-    units = np.maximum(np.abs(exact).max(1), TINY) / 127
-    vectors = seen.reshape(-1, seen.shape[2]).double().numpy()
+    exact, vectors = weights.double(), seen.flatten(0, 1).double()
+    units = exact.abs().amax(1).clamp(min=TINY) / 127
     whole = _rounded(exact / units[:, None], vectors.T @ vectors / len(vectors))
     scales = units / ONE
     # States are counted from ZERO: what that adds to each sum is taken off again.
-    return Product(_blocks(whole.astype(np.int8), 4), *_floats(scales, biases - ZERO * scales * whole.sum(1)))
+    offsets = ZERO * scales * whole.sum(1)
+    return Product(
+        _blocks(whole.numpy().astype(np.int8), 4), *_floats(scales.numpy(), biases - offsets.numpy())
+    )
 
 
-def _rounded(exact: Array, moments: Array) -> Array:
-    """Round the columns of `exact` [outputs, inputs], one after another. What that adds to the sums, the columns
-    that are still to be rounded take off, as far as their inputs go together: `moments` [inputs, inputs].
+def _rounded(exact: Tensor, moments: Tensor) -> Tensor:
+    """Round the columns of `exact` [outputs, inputs], one after another. What that adds to the sums, the
+    columns still to be rounded take off, as far as their inputs go together: `moments` [inputs, inputs].
 
-    GPTQ, by Frantar and others, arXiv:2210.17323.
+    GPTQ, by Frantar and others, arXiv:2210.17323. By torch, whose threads are the caller's.
     """
+    if not exact.isfinite().all() or not moments.isfinite().all():
+        raise UnpackableError("weights that are not finite")
     inputs = len(moments)
-    damped = moments + DAMPING * max(moments.trace() / inputs, TINY) * np.eye(inputs)
-    order = np.argsort(-damped.diagonal(), kind="stable")
-    factor = np.linalg.cholesky(np.linalg.inv(damped[np.ix_(order, order)])).T
-    left, whole = exact[:, order], np.empty_like(exact)
-    for column in range(inputs):
-        now = np.clip(np.rint(left[:, column]), -127, 127)
-        whole[:, order[column]] = now
-        error = (left[:, column] - now) / factor[column, column]
-        left[:, column + 1 :] -= np.outer(error, factor[column, column + 1 :])
+    damped = moments + DAMPING * max(float(moments.trace()) / inputs, TINY) * torch.eye(inputs).double()
+    order = damped.diagonal().argsort(descending=True, stable=True)
+    factor = torch.linalg.cholesky(torch.linalg.inv(damped[order][:, order]), upper=True)
+    left, whole, errors = exact[:, order], torch.empty_like(exact), torch.empty_like(exact)
+    # Block by block: all that is to the right of a block is told once, by a product of matrices.
+    for first in range(0, inputs, COLUMNS):
+        last = min(first + COLUMNS, inputs)
+        for column in range(first, last):
+            now = left[:, column].round().clamp(-127, 127)
+            whole[:, order[column]] = now
+            errors[:, column] = (left[:, column] - now) / factor[column, column]
+            left[:, column + 1 : last] -= errors[:, column, None] * factor[column, column + 1 : last]
+        left[:, last:] -= errors[:, first:last] @ factor[first:last, last:]
     return whole
 
 
@@ -270,11 +285,9 @@ def _blocks(whole: Array, together: int) -> Array:
     outputs, inputs = whole.shape
     if inputs % together or outputs % LANES:
         raise UnpackableError(f"a product of {inputs} inputs and {outputs} outputs")
-    blocks = [
-        whole[first : first + PARTS * LANES].reshape(-1, LANES, inputs // together, together).transpose(2, 0, 1, 3)
-        for first in range(0, outputs, PARTS * LANES)
-    ]
-    return np.concatenate([block.ravel() for block in blocks])
+    split = whole.reshape(outputs // LANES, LANES, inputs // together, together)
+    blocks = [split[first : first + PARTS] for first in range(0, len(split), PARTS)]
+    return np.concatenate([block.transpose(2, 0, 1, 3).ravel() for block in blocks])
 
 
 def _floats(*arrays: Array) -> Iterator[Array]:

@@ -1,4 +1,4 @@
-"""Signal of the kind that networks take: what tells which of a layer's inputs go together, when they are rounded.
+"""Signal of the kind that networks take: it shows what goes together in a layer whose weights are rounded.
 
 Simulated and always the same, so that a model's weights are rounded the same way wherever it is loaded.
 """
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.scaling import normalise
 from reads.simulate import simulate_reads
 
-SEED, READS, READ_BASES, CHUNK_SAMPLES, CHUNKS = 1, 4, 2000, 2000, 16
+SEED, READS, READ_BASES, CHUNK_SAMPLES, CHUNKS = 1, 4, 1000, 1000, 16
 
 
 @cache
