@@ -6,11 +6,11 @@
 //
 // Products are of integers. What an LSTM gives lies within -1 and 1 and needs no more than a byte: 128 + 127 h,
 // unsigned, by weights of a byte. What other layers give has no such bounds: words of 13 bits by weights of up to 16,
-// and one scale a vector, taken from its greatest number. Weights have a scale an output; all scales and offsets come
-// from the weights alone. Sums are of 32 bits and cannot overflow (`packing.py`); activations and cells are float32.
+// and one scale a vector, taken from its greatest number. Weights have a scale an output. Sums are of 32 bits and
+// cannot overflow (`packing.py`); activations and cells are float32.
 //
-// Weights are [outputs / 16][inputs / together][parts][16][together]: four bytes or two words together, so that
-// one instruction multiplies them by the weights of 16 outputs.
+// Weights are blocks of up to 64 outputs, [inputs / together][parts][16][together]: four bytes or two words together,
+// so that one instruction multiplies them by the weights of 16 outputs.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
