@@ -57,7 +57,8 @@ GPU_READS = 240
 """Reads for a GPU: some batches of a thousand chunks."""
 MOST_SHARED_ROUNDS = 3
 """PyTorch's threads can take half a minute for one batch where others want the cores."""
-CEILING_TYPES = ("float32", "bfloat16", "float16")
+CEILING_TYPES = {"cpu": ("float32", "bfloat16", "int8"), "cuda": ("float32", "bfloat16", "float16")}
+"""What the engines of a device multiply in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +100,10 @@ def measure(
     for name, worker in workers.items():
         for stage in STAGES:
             turns[f"{name}|{stage}"] = partial(worker.turn, stage, scope.least_s)
-    for kind in CEILING_TYPES:
+    for kind in CEILING_TYPES[device.type]:
         turns[f"matrix|{kind}"] = partial(matrix, kind)
     found = interleave(turns, scope.rounds)
-    rates = {kind: found.pop(f"matrix|{kind}") for kind in CEILING_TYPES}
+    rates = {kind: found.pop(f"matrix|{kind}") for kind in CEILING_TYPES[device.type]}
     return found, rates
 
 
@@ -289,7 +290,7 @@ def _add_rates(
     absent: Sequence[str],
 ) -> None:
     cores = core_words(usable_cores())
-    said = ", ".join(f"{kind} {rate / 1e9:,.0f} GFLOP/s" for kind, rate in matrix.items() if rate)
+    said = ", ".join(f"{kind} {rate / 1e9:,.0f} G/s" for kind, rate in matrix.items() if rate)
     allows = f"; the fastest allows {ceiling / 1e3:,.0f} ksamples/s" if ceiling else ""
     notes = [f"Matrix rate of the same rounds: {said}{allows}.", *(f"Absent: {why}." for why in absent)]
     columns = (

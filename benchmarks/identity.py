@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
-from models.basecall import Basecall
 from models.mapping import Reference
 
 
@@ -27,10 +26,7 @@ def percent_identity(calls: Sequence[str], truths: Sequence[str]) -> float:
 
 def mapped_identity(calls: Sequence[str], reference: Path) -> float:
     """Return the mean identity of the calls that map [%]; nan where none does. Raises ModelError."""
-    index = Reference(reference)
-    found = [
-        index.map(Basecall(call, "5" * len(call), np.ones(len(call), np.uint8), 1, len(call)))
-        for call in calls
-    ]
+    index = Reference.of_file(reference)
+    found = [index.map(call) for call in calls]
     mapped = [mapping.identity for mapping in found if mapping]
     return 100 * float(np.mean(mapped)) if mapped else float("nan")

@@ -1,1 +1,1 @@
-"""The recurrent networks on CPUs with AVX-512 BF16; see `native.cpp`."""
+"""The recurrent networks on CPUs with AVX-512 VNNI; see `native.cpp`."""

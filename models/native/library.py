@@ -10,12 +10,17 @@ from pathlib import Path
 
 _POINTER, _INT, _FLOAT, _SIZE = ctypes.c_void_p, ctypes.c_int, ctypes.c_float, ctypes.c_size_t
 _SHAPE = (_INT, _FLOAT, _FLOAT)
+_PRODUCT = (_POINTER, _POINTER, _POINTER)
 _ARGUMENTS = {
-    "native_convolution": (_POINTER, *[_INT] * 5, _POINTER, _POINTER, *_SHAPE, _POINTER, _POINTER),
-    "native_linear": (_POINTER, _SIZE, *[_INT] * 3, _POINTER, _POINTER, *_SHAPE, _POINTER, _SIZE),
-    "native_scores": (_POINTER, *[_INT] * 4, _POINTER, _POINTER, *_SHAPE, _FLOAT, _POINTER),
+    "native_convolution": (_POINTER, *[_INT] * 5, _POINTER, _POINTER, *_SHAPE, _POINTER),
+    "native_wide_convolution": (
+        *(_POINTER, *[_INT] * 4, *_PRODUCT, *_SHAPE),
+        *(_POINTER, _POINTER, _SIZE, _POINTER, _SIZE),
+    ),
+    "native_linear": (_POINTER, _POINTER, *[_INT] * 3, *_PRODUCT, *_SHAPE, *[_POINTER] * 3),
+    "native_scores": (_POINTER, _POINTER, *[_INT] * 4, *_PRODUCT, *_SHAPE, _FLOAT, _POINTER),
     "native_best_path": (_POINTER, _INT, _INT, _FLOAT, _FLOAT, *[_POINTER] * 4),
-    "native_lstm": (_POINTER, *[_INT] * 5, _POINTER, _POINTER, _POINTER, _POINTER),
+    "native_lstm": (_POINTER, _POINTER, *[_INT] * 5, *[_POINTER] * 2, *_PRODUCT, *[_POINTER] * 2),
 }
 
 
@@ -32,6 +37,7 @@ def library() -> ctypes.CDLL | None:
     if not loaded.native_supported():
         return None
     loaded.native_best_path_room.argtypes, loaded.native_best_path_room.restype = (_INT, _INT), _SIZE
+    loaded.native_wide_room.argtypes, loaded.native_wide_room.restype = (_INT, _INT, _INT), _SIZE
     for name, arguments in _ARGUMENTS.items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, None

@@ -1,26 +1,36 @@
-// The recurrent basecallers on CPUs with AVX-512 BF16: convolutions, LSTMs and the linear layer, for one thread.
+// The recurrent basecallers on CPUs with AVX-512 VNNI: convolutions, LSTMs and the linear layer, for one thread.
 //
 // What always holds: a row of a batch is computed by the same operations in the same order whatever the other
 // rows are and however many they are. Knows no files, no configs and no threads: `models/native/native.py`
 // hands in packed weights and every buffer.
 //
-// Weights are bfloat16 pairs, [outputs / 16][inputs / 2][parts][16][2], so that one VDPBF16PS multiplies two
-// inputs by the weights of 16 outputs; sums, cell states and activations are float32.
+// Products are of integers. What an LSTM gives lies within -1 and 1 and needs no more than a byte: 128 + 127 h,
+// unsigned, by weights of a byte. What other layers give has no such bounds: words of 13 bits by weights of up to 16,
+// and one scale a vector, taken from its greatest number. Weights have a scale an output. Sums are of 32 bits and
+// cannot overflow (`packing.py`); activations and cells are float32.
+//
+// Weights are blocks of up to 64 outputs, [inputs / together][parts][16][together]: four bytes or two words together,
+// so that one instruction multiplies them by the weights of 16 outputs.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
-#define KERNEL __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma")))
+#define KERNEL __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma")))
 #define KERNEL_INLINE KERNEL __attribute__((always_inline)) inline
+#define UNROLLED _Pragma("GCC unroll 8")
 
 namespace {
 
 constexpr int LANES = 16;
 // Six rows times four vectors of outputs fill 24 of the 32 registers with sums.
-constexpr int ROWS = 6;
+constexpr int ROWS = 6, PARTS = 4;
 constexpr float LOG2_E = 1.44269504088896341f;
+// The greatest word, and a state of one and of zero as a byte: as in `packing.py`.
+constexpr float MOST = 4095.0f, ONE = 127.0f;
+constexpr int ZERO = 128;
 
 enum Activation { NONE = 0, SWISH = 1, TANH = 2 };
 
@@ -30,8 +40,24 @@ struct Shape {
     float low, high;
 };
 
-// 2^x. The Taylor polynomial of degree 5 on [-0.5, 0.5]: its relative error, under 3e-6, is a thousandth of what
-// rounding to bfloat16 makes.
+// Rows of bytes, or of words with a scale each; `step` is from row to row, in bytes.
+struct Rows {
+    const uint8_t* at;
+    size_t step;
+    const float* scales;  // null where they are bytes
+
+    KERNEL Rows from(int row) const { return {at + row * step, step, scales ? scales + row : nullptr}; }
+};
+
+// A product's weights, `fours` groups of four bytes an output, and what an output's sum is multiplied by and added to.
+struct Weights {
+    const int8_t* at;
+    const float* scales;
+    const float* biases;
+    int fours, outputs;
+};
+
+// 2^x for the decoder. The Taylor polynomial of degree 5 on [-0.5, 0.5]: its relative error is under 3e-6.
 KERNEL_INLINE __m512 exp2_ps(__m512 x) {
     x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-126.0f)), _mm512_set1_ps(126.0f));
     const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -45,83 +71,169 @@ KERNEL_INLINE __m512 exp2_ps(__m512 x) {
     return _mm512_scalef_ps(value, whole);
 }
 
-// 1 / (1 + 2^x): the logistic function of -x / log2(e).
-KERNEL_INLINE __m512 logistic2_ps(__m512 x) {
-    const __m512 denominator = _mm512_add_ps(exp2_ps(x), _mm512_set1_ps(1.0f));
-    const __m512 rough = _mm512_rcp14_ps(denominator);
-    // One Newton step: 28 bits.
-    return _mm512_mul_ps(rough, _mm512_fnmadd_ps(denominator, rough, _mm512_set1_ps(2.0f)));
+// 2^x up to 2^40, so that the product of three is finite. The polynomial of degree 3 of least relative error on
+// [-0.5, 0.5], 8e-5: a fiftieth of what rounding a state to a byte makes.
+KERNEL_INLINE __m512 rough_exp2_ps(__m512 x) {
+    x = _mm512_min_ps(x, _mm512_set1_ps(40.0f));
+    const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m512 part = _mm512_sub_ps(x, whole);
+    __m512 value = _mm512_set1_ps(5.517166954e-2f);
+    value = _mm512_fmadd_ps(value, part, _mm512_set1_ps(2.426111254e-1f));
+    value = _mm512_fmadd_ps(value, part, _mm512_set1_ps(6.932609857e-1f));
+    value = _mm512_fmadd_ps(value, part, _mm512_set1_ps(9.999280733e-1f));
+    return _mm512_scalef_ps(value, whole);
 }
 
-KERNEL_INLINE __m512 tanh_ps(__m512 x) {
-    return _mm512_fmsub_ps(_mm512_set1_ps(2.0f), logistic2_ps(_mm512_mul_ps(x, _mm512_set1_ps(-2.0f * LOG2_E))),
-                           _mm512_set1_ps(1.0f));
+KERNEL_INLINE __m512 one_and_exp2_ps(__m512 x) { return _mm512_add_ps(_mm512_set1_ps(1.0f), rough_exp2_ps(x)); }
+
+// 1 / x, to 28 bits: one Newton step.
+KERNEL_INLINE __m512 inverse_ps(__m512 x) {
+    const __m512 rough = _mm512_rcp14_ps(x);
+    return _mm512_mul_ps(rough, _mm512_fnmadd_ps(x, rough, _mm512_set1_ps(2.0f)));
 }
 
 KERNEL_INLINE __m512 activate(__m512 x, const Shape& shape) {
     if (shape.activation == SWISH)
-        x = _mm512_mul_ps(x, logistic2_ps(_mm512_mul_ps(x, _mm512_set1_ps(-LOG2_E))));
+        x = _mm512_mul_ps(x, inverse_ps(one_and_exp2_ps(_mm512_mul_ps(x, _mm512_set1_ps(-LOG2_E)))));
     else if (shape.activation == TANH)
-        x = tanh_ps(x);
+        x = _mm512_fmsub_ps(_mm512_set1_ps(2.0f),
+                            inverse_ps(one_and_exp2_ps(_mm512_mul_ps(x, _mm512_set1_ps(-2.0f * LOG2_E)))),
+                            _mm512_set1_ps(1.0f));
     return _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(shape.low)), _mm512_set1_ps(shape.high));
 }
 
-KERNEL_INLINE __m512bh pair(const uint16_t* at) {
-    uint32_t both;
-    std::memcpy(&both, at, sizeof both);
-    return (__m512bh)_mm512_set1_epi32(static_cast<int>(both));
+// sums[row][part] += rows times weights, over `fours` groups of four bytes: four bytes each, or two words.
+template <bool BYTES, int COUNT, int WIDTH>
+KERNEL_INLINE void multiply(__m512i (&sums)[COUNT][WIDTH], const Rows& rows, const int8_t* weights, int fours) {
+    // A copy that nobody else sees, and no loop over it: or else compilers store each sum after each addition.
+    __m512i kept[COUNT][WIDTH];
+    UNROLLED for (int r = 0; r < COUNT; ++r)
+        UNROLLED for (int p = 0; p < WIDTH; ++p) kept[r][p] = sums[r][p];
+    for (int k = 0; k < fours; ++k) {
+        __m512i w[WIDTH];
+        UNROLLED for (int p = 0; p < WIDTH; ++p) w[p] = _mm512_loadu_si512(weights + (k * WIDTH + p) * 4 * LANES);
+        UNROLLED for (int r = 0; r < COUNT; ++r) {
+            int32_t four;
+            std::memcpy(&four, rows.at + r * rows.step + 4 * k, sizeof four);
+            const __m512i x = _mm512_set1_epi32(four);
+            UNROLLED for (int p = 0; p < WIDTH; ++p)
+                kept[r][p] = BYTES ? _mm512_dpbusd_epi32(kept[r][p], x, w[p]) : _mm512_dpwssd_epi32(kept[r][p], x, w[p]);
+        }
+    }
+    UNROLLED for (int r = 0; r < COUNT; ++r)
+        UNROLLED for (int p = 0; p < WIDTH; ++p) sums[r][p] = kept[r][p];
 }
 
-// sums[row][part] += rows' inputs times weights, over `pairs` pairs of inputs. `step` is from row to row.
-template <int COUNT, int PARTS>
-KERNEL_INLINE void multiply(__m512 (&sums)[COUNT][PARTS], const uint16_t* inputs, size_t step,
-                            const uint16_t* weights, int pairs) {
-    for (int k = 0; k < pairs; ++k) {
-        __m512bh w[PARTS];
-        for (int p = 0; p < PARTS; ++p) w[p] = (__m512bh)_mm512_loadu_si512(weights + (k * PARTS + p) * 2 * LANES);
-        for (int r = 0; r < COUNT; ++r) {
-            const __m512bh x = pair(inputs + r * step + 2 * k);
-            for (int p = 0; p < PARTS; ++p) sums[r][p] = _mm512_dpbf16_ps(sums[r][p], x, w[p]);
+template <int COUNT, int WIDTH>
+KERNEL_INLINE void clear(__m512i (&sums)[COUNT][WIDTH]) {
+    for (int r = 0; r < COUNT; ++r)
+        for (int p = 0; p < WIDTH; ++p) sums[r][p] = _mm512_setzero_si512();
+}
+
+// The first WIDTH * 16 outputs of COUNT rows, times `factor`.
+template <bool BYTES, int COUNT, int WIDTH>
+KERNEL_INLINE void dense_part(const Rows& rows, const Weights& weights, const Shape& shape, float factor, float* to,
+                              size_t to_step) {
+    __m512i sums[COUNT][WIDTH];
+    clear(sums);
+    multiply<BYTES>(sums, rows, weights.at, weights.fours);
+    for (int r = 0; r < COUNT; ++r)
+        for (int p = 0; p < WIDTH; ++p) {
+            __m512 scale = _mm512_loadu_ps(weights.scales + p * LANES);
+            if (!BYTES) scale = _mm512_mul_ps(scale, _mm512_set1_ps(rows.scales[r]));
+            const __m512 value =
+                _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r][p]), scale, _mm512_loadu_ps(weights.biases + p * LANES));
+            _mm512_storeu_ps(to + r * to_step + p * LANES,
+                             _mm512_mul_ps(activate(value, shape), _mm512_set1_ps(factor)));
+        }
+}
+
+// All outputs of COUNT rows -> float32 rows, `to_step` apart.
+template <bool BYTES, int COUNT>
+KERNEL void dense(const Rows& rows, const Weights& weights, const Shape& shape, float factor, float* to,
+                  size_t to_step) {
+    for (int o = 0; o < weights.outputs; o += PARTS * LANES) {
+        const Weights part = {weights.at + static_cast<size_t>(o) * 4 * weights.fours, weights.scales + o,
+                              weights.biases + o, weights.fours, 0};
+        switch (std::min(PARTS, (weights.outputs - o) / LANES)) {
+            case 4: dense_part<BYTES, COUNT, 4>(rows, part, shape, factor, to + o, to_step); break;
+            case 3: dense_part<BYTES, COUNT, 3>(rows, part, shape, factor, to + o, to_step); break;
+            case 2: dense_part<BYTES, COUNT, 2>(rows, part, shape, factor, to + o, to_step); break;
+            default: dense_part<BYTES, COUNT, 1>(rows, part, shape, factor, to + o, to_step); break;
         }
     }
 }
 
-KERNEL_INLINE void store_bf16(uint16_t* at, __m512 value) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), (__m256i)_mm512_cvtneps_pbh(value));
+template <int COUNT>
+KERNEL void dense_rows(const Rows& rows, const Weights& weights, const Shape& shape, float factor, float* to,
+                       size_t to_step) {
+    if (rows.scales)
+        dense<false, COUNT>(rows, weights, shape, factor, to, to_step);
+    else
+        dense<true, COUNT>(rows, weights, shape, factor, to, to_step);
 }
 
-// One time step of `COUNT` rows and 16 units. Gates come as i, f, g, o; i, f and o are scaled by -log2(e), g by
-// -2 log2(e), in weights and biases, so that exp2 needs no multiplication.
-template <int COUNT>
-KERNEL_INLINE void lstm_cells(const uint16_t* x, int inputs, const uint16_t* h, int units, const uint16_t* weights,
-                              const float* biases, float* cells, uint16_t* out) {
-    __m512 sums[COUNT][4];
-    for (int r = 0; r < COUNT; ++r)
-        for (int p = 0; p < 4; ++p) sums[r][p] = _mm512_loadu_ps(biases + p * LANES);
-    multiply<COUNT, 4>(sums, x, inputs, weights, inputs / 2);
-    if (h) multiply<COUNT, 4>(sums, h, units, weights + static_cast<size_t>(inputs) * 4 * LANES, units / 2);
-    const __m512 one = _mm512_set1_ps(1.0f), two = _mm512_set1_ps(2.0f);
-    for (int r = 0; r < COUNT; ++r) {
-        const __m512 in = logistic2_ps(sums[r][0]), forget = logistic2_ps(sums[r][1]);
-        const __m512 candidate = _mm512_fmsub_ps(two, logistic2_ps(sums[r][2]), one);
-        const __m512 gate = logistic2_ps(sums[r][3]);
-        float* at = cells + static_cast<size_t>(r) * units;
-        __m512 cell = _mm512_mul_ps(in, candidate);
-        if (h) cell = _mm512_fmadd_ps(forget, _mm512_loadu_ps(at), cell);
-        _mm512_storeu_ps(at, cell);
-        store_bf16(out + static_cast<size_t>(r) * units, _mm512_mul_ps(gate, tanh_ps(cell)));
+// `count` numbers -> words; what they are to be multiplied by is returned.
+KERNEL float to_words(const float* from, int count, int16_t* to) {
+    const auto mask = [count](int k) { return static_cast<__mmask16>((1u << std::min(LANES, count - k)) - 1u); };
+    __m512 top = _mm512_setzero_ps();
+    for (int k = 0; k < count; k += LANES) top = _mm512_max_ps(top, _mm512_abs_ps(_mm512_maskz_loadu_ps(mask(k), from + k)));
+    const float highest = std::max(_mm512_reduce_max_ps(top), 1e-30f);
+    const __m512 factor = _mm512_set1_ps(MOST / highest);
+    for (int k = 0; k < count; k += LANES) {
+        const __m512i whole = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(mask(k), from + k), factor));
+        _mm256_mask_storeu_epi16(to + k, mask(k), _mm512_cvtepi32_epi16(whole));
     }
+    return highest / MOST;
 }
 
-template <int COUNT>
-KERNEL_INLINE void linear_rows(const uint16_t* inputs, size_t step, int pairs, const uint16_t* weights,
-                               const float* biases, const Shape& shape, float scale, __m512 (&sums)[COUNT][4]) {
+// One time step of COUNT rows and 16 units. Gates come as i, f, g, o; i, f and o are scaled by -log2(e), g by
+// -2 log2(e), in scales and biases, and cells are kept times -2 log2(e), so that exp2 needs no multiplication.
+// `x` are bytes, and its weights before those of `h`, or words with weights `x_weights` of their own.
+template <int COUNT, bool WORDS>
+KERNEL_INLINE void lstm_cells(const Rows& x, int x_fours, const int8_t* x_weights, const float* x_scales, const Rows& h,
+                              const Weights& weights, float* cells, uint8_t* out, int units) {
+    __m512 sums[COUNT][PARTS];
+    __m512i whole[COUNT][PARTS];
+    clear(whole);
+    if (WORDS) {
+        multiply<false>(whole, x, x_weights, x_fours);
+        for (int r = 0; r < COUNT; ++r)
+            for (int p = 0; p < PARTS; ++p) {
+                const __m512 scale = _mm512_mul_ps(_mm512_loadu_ps(x_scales + p * LANES), _mm512_set1_ps(x.scales[r]));
+                sums[r][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole[r][p]), scale,
+                                             _mm512_loadu_ps(weights.biases + p * LANES));
+            }
+        clear(whole);
+        multiply<true>(whole, h, weights.at, weights.fours);
+    } else {
+        multiply<true>(whole, x, weights.at, x_fours);
+        multiply<true>(whole, h, weights.at + static_cast<size_t>(x_fours) * PARTS * 4 * LANES, weights.fours - x_fours);
+    }
+    // By stages and not by rows: what one row waits for, another can use.
     for (int r = 0; r < COUNT; ++r)
-        for (int p = 0; p < 4; ++p) sums[r][p] = _mm512_loadu_ps(biases + p * LANES);
-    multiply<COUNT, 4>(sums, inputs, step, weights, pairs);
-    for (int r = 0; r < COUNT; ++r)
-        for (int p = 0; p < 4; ++p)
-            sums[r][p] = _mm512_mul_ps(activate(sums[r][p], shape), _mm512_set1_ps(scale));
+        for (int p = 0; p < PARTS; ++p)
+            sums[r][p] = one_and_exp2_ps(_mm512_fmadd_ps(_mm512_cvtepi32_ps(whole[r][p]),
+                                                         _mm512_loadu_ps(weights.scales + p * LANES),
+                                                         WORDS ? sums[r][p] : _mm512_loadu_ps(weights.biases + p * LANES)));
+    // With i = 1 / v0, f = 1 / v1, g = (2 - v2) / v2 and o = 1 / v3, a step needs two divisions and not five:
+    // c' = c f + i g = (c v0 v2 + v1 (2 - v2)) / (v0 v1 v2), and o tanh(c') = (2 - e) / (e v3).
+    const __m512 two = _mm512_set1_ps(2.0f), cell_scale = _mm512_set1_ps(-2.0f * LOG2_E);
+    for (int r = 0; r < COUNT; ++r) {
+        const __m512 (&v)[PARTS] = sums[r];
+        float* at = cells + static_cast<size_t>(r) * units;
+        const __m512 in = _mm512_mul_ps(v[0], v[2]);
+        const __m512 candidate = _mm512_mul_ps(v[1], _mm512_fnmadd_ps(cell_scale, v[2], _mm512_add_ps(cell_scale, cell_scale)));
+        _mm512_storeu_ps(at, _mm512_mul_ps(_mm512_fmadd_ps(_mm512_loadu_ps(at), in, candidate),
+                                           inverse_ps(_mm512_mul_ps(in, v[1]))));
+    }
+    for (int r = 0; r < COUNT; ++r) {
+        const __m512 e = one_and_exp2_ps(_mm512_loadu_ps(cells + static_cast<size_t>(r) * units));
+        const __m512 state = _mm512_mul_ps(_mm512_mul_ps(_mm512_sub_ps(two, e), _mm512_set1_ps(ONE)),
+                                           _mm512_rcp14_ps(_mm512_mul_ps(e, sums[r][3])));
+        const __m512i byte = _mm512_add_epi32(_mm512_cvtps_epi32(state), _mm512_set1_epi32(ZERO));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + static_cast<size_t>(r) * units), _mm512_cvtepi32_epi8(byte));
+    }
 }
 
 // Four vectors as a 4 x 4 matrix of single numbers in each quarter, transposed.
@@ -173,21 +285,19 @@ KERNEL_INLINE __m512 sum_of(const __m512 (&v)[4]) {
     return _mm512_add_ps(_mm512_add_ps(v[0], v[1]), _mm512_add_ps(v[2], v[3]));
 }
 
-// Calls `body` with the rows in groups of ROWS and, at the end, of fewer.
-#define IN_ROWS(total, body)                            \
-    {                                                   \
-        int row = 0;                                    \
-        for (; row + ROWS <= (total); row += ROWS) {    \
-            body(ROWS)                                  \
-        }                                               \
-        switch ((total) - row) {                        \
-            case 5: body(5) break;                      \
-            case 4: body(4) break;                      \
-            case 3: body(3) break;                      \
-            case 2: body(2) break;                      \
-            case 1: body(1) break;                      \
-            default: break;                             \
-        }                                               \
+// Calls `body` with the rows in groups of at most ROWS, as even as can be: small groups wait for their sums.
+#define IN_ROWS(total, body)                                                 \
+    for (int row = 0, left = ((total) + ROWS - 1) / ROWS; left > 0; --left) { \
+        const int count = ((total) - row) / left;                            \
+        switch (count) {                                                     \
+            case 6: body(6) break;                                           \
+            case 5: body(5) break;                                           \
+            case 4: body(4) break;                                           \
+            case 3: body(3) break;                                           \
+            case 2: body(2) break;                                           \
+            default: body(1) break;                                          \
+        }                                                                    \
+        row += count;                                                        \
     }
 
 }  // namespace
@@ -197,117 +307,134 @@ extern "C" {
 int native_supported() {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512bf16");
+           __builtin_cpu_supports("avx512vnni");
 }
 
 // float32 [samples, inputs] -> float32 [out_samples, outputs] of one row, for the first, narrow convolutions:
 // `x` begins with the zeros that pad it. weights are float32 [winlen, inputs, 16], biases [16], outputs <= 16.
-// Where `bf16` is not null the result goes there instead.
 KERNEL void native_convolution(const float* x, int out_samples, int inputs, int outputs, int winlen, int stride,
-                               const float* weights, const float* biases, int activation, float low, float high, float* out,
-                               uint16_t* bf16) {
+                               const float* weights, const float* biases, int activation, float low, float high,
+                               float* out) {
     const Shape shape = {activation, low, high};
     const __mmask16 mask = static_cast<__mmask16>((1u << outputs) - 1u);
-    const int taps = winlen * inputs;
-    const __m512 bias = _mm512_loadu_ps(biases);
-    int t = 0;
-    // Four at once, because one sum alone waits for itself.
-    for (; t + 4 <= out_samples; t += 4) {
-        const float* at = x + static_cast<size_t>(t) * stride * inputs;
-        const int step = stride * inputs;
-        __m512 sums[4] = {bias, bias, bias, bias};
+    const int taps = winlen * inputs, step = stride * inputs;
+    // Four at once, because one sum alone waits for itself; at the end, the last again.
+    for (int t = 0; t < out_samples; t += 4) {
+        const float* at[4];
+        __m512 sums[4];
+        for (int r = 0; r < 4; ++r) {
+            at[r] = x + static_cast<size_t>(std::min(t + r, out_samples - 1)) * step;
+            sums[r] = _mm512_loadu_ps(biases);
+        }
         for (int k = 0; k < taps; ++k) {
             const __m512 w = _mm512_loadu_ps(weights + k * LANES);
-            for (int r = 0; r < 4; ++r) sums[r] = _mm512_fmadd_ps(_mm512_set1_ps(at[r * step + k]), w, sums[r]);
+            for (int r = 0; r < 4; ++r) sums[r] = _mm512_fmadd_ps(_mm512_set1_ps(at[r][k]), w, sums[r]);
         }
-        for (int r = 0; r < 4; ++r) {
-            const __m512 value = activate(sums[r], shape);
-            if (bf16)
-                _mm256_mask_storeu_epi16(bf16 + static_cast<size_t>(t + r) * outputs, mask,
-                                         (__m256i)_mm512_cvtneps_pbh(value));
-            else
-                _mm512_mask_storeu_ps(out + static_cast<size_t>(t + r) * outputs, mask, value);
-        }
-    }
-    for (; t < out_samples; ++t) {
-        const float* at = x + static_cast<size_t>(t) * stride * inputs;
-        __m512 sum = bias;
-        for (int k = 0; k < taps; ++k)
-            sum = _mm512_fmadd_ps(_mm512_set1_ps(at[k]), _mm512_loadu_ps(weights + k * LANES), sum);
-        const __m512 value = activate(sum, shape);
-        if (bf16)
-            _mm256_mask_storeu_epi16(bf16 + static_cast<size_t>(t) * outputs, mask,
-                                     (__m256i)_mm512_cvtneps_pbh(value));
-        else
-            _mm512_mask_storeu_ps(out + static_cast<size_t>(t) * outputs, mask, value);
+        for (int r = 0; r < 4 && t + r < out_samples; ++r)
+            _mm512_mask_storeu_ps(out + static_cast<size_t>(t + r) * outputs, mask, activate(sums[r], shape));
     }
 }
 
-// bfloat16 rows, `step` apart, of `inputs` (even) -> bfloat16 rows, `out_step` apart: a wide convolution, whose
-// windows are rows that overlap, or a linear layer. Outputs are a multiple of 16; weights are packed in groups of 64.
-KERNEL void native_linear(const uint16_t* x, size_t step, int rows, int inputs, int outputs,
-                               const uint16_t* weights, const float* biases, int activation, float low, float high,
-                               uint16_t* out, size_t out_step) {
+// float32 of one row, whose windows of `inputs` (even) lie `step` apart -> words, `out_step` apart, with scales
+// `out_scales_step` apart: a wide convolution. Outputs are a multiple of 16. `room` is for native_wide_room floats.
+KERNEL void native_wide_convolution(const float* x, int steps, int step, int inputs, int outputs, const int8_t* weights,
+                                    const float* scales, const float* biases, int activation, float low, float high,
+                                    float* room, int16_t* out, size_t out_step, float* out_scales, size_t out_scales_step) {
     const Shape shape = {activation, low, high};
-    for (int o = 0; o < outputs; o += 4 * LANES) {
-        const uint16_t* w = weights + static_cast<size_t>(o) * inputs;
-        const int kept = (outputs - o + LANES - 1) / LANES;
-#define BODY(COUNT)                                                                                             \
-    {                                                                                                           \
-        __m512 sums[COUNT][4];                                                                                  \
-        linear_rows<COUNT>(x + row * step, step, inputs / 2, w, biases + o, shape, 1.0f, sums);      \
-        for (int r = 0; r < COUNT; ++r)                                                                         \
-            for (int p = 0; p < 4 && p < kept; ++p) store_bf16(out + (row + r) * out_step + o + p * LANES, sums[r][p]); \
+    const Weights all = {weights, scales, biases, inputs / 2, outputs};
+    int16_t* words = reinterpret_cast<int16_t*>(room + ROWS * static_cast<size_t>(outputs));
+#define BODY(COUNT)                                                                                          \
+    {                                                                                                        \
+        /* Windows overlap: one scale for all of them. */                                                    \
+        const float scale = to_words(x + static_cast<size_t>(row) * step, (COUNT - 1) * step + inputs, words); \
+        const float each[ROWS] = {scale, scale, scale, scale, scale, scale};                                 \
+        const Rows rows = {reinterpret_cast<const uint8_t*>(words), step * sizeof *words, each};             \
+        dense<false, COUNT>(rows, all, shape, 1.0f, room, outputs);                                          \
+        for (int r = row; r < row + COUNT; ++r)                                                              \
+            out_scales[r * out_scales_step] = to_words(room + (r - row) * outputs, outputs, out + r * out_step); \
     }
+    IN_ROWS(steps, BODY)
+#undef BODY
+}
+
+// Floats of room that native_wide_convolution needs.
+size_t native_wide_room(int step, int inputs, int outputs) {
+    return ROWS * static_cast<size_t>(outputs) + (static_cast<size_t>(ROWS - 1) * step + inputs) / 2 + 1;
+}
+
+// Bytes, or words with scales, [rows, inputs] -> words with scales [rows, outputs]. Inputs are a multiple of four
+// (bytes) or even (words), outputs of 16. `room` is for six rows of outputs.
+KERNEL void native_linear(const uint8_t* x, const float* x_scales, int rows, int inputs, int outputs,
+                          const int8_t* weights, const float* scales, const float* biases, int activation, float low,
+                          float high, float* room, int16_t* out, float* out_scales) {
+    const Shape shape = {activation, low, high};
+    const int fours = x_scales ? inputs / 2 : inputs / 4;
+    const Weights all = {weights, scales, biases, fours, outputs};
+    const Rows input = {x, 4 * static_cast<size_t>(fours), x_scales};
+#define BODY(COUNT)                                                                                               \
+    {                                                                                                             \
+        dense_rows<COUNT>(input.from(row), all, shape, 1.0f, room, outputs);                                      \
+        for (int r = row; r < row + COUNT; ++r)                                                                   \
+            out_scales[r] = to_words(room + (r - row) * outputs, outputs, out + static_cast<size_t>(r) * outputs); \
+    }
+    IN_ROWS(rows, BODY)
+#undef BODY
+}
+
+// Bytes, or words with scales, [steps, rows, inputs] -> float32 [rows, steps, outputs], times `factor`: the scores.
+KERNEL void native_scores(const uint8_t* x, const float* x_scales, int steps, int rows, int inputs, int outputs,
+                          const int8_t* weights, const float* scales, const float* biases, int activation, float low,
+                          float high, float factor, float* out) {
+    const Shape shape = {activation, low, high};
+    const int fours = x_scales ? inputs / 2 : inputs / 4;
+    const Weights all = {weights, scales, biases, fours, outputs};
+    const Rows input = {x, 4 * static_cast<size_t>(fours), x_scales};
+    const size_t out_step = static_cast<size_t>(steps) * outputs;
+    for (int t = 0; t < steps; ++t) {
+        const Rows now = input.from(t * rows);
+        float* to = out + static_cast<size_t>(t) * outputs;
+#define BODY(COUNT) dense_rows<COUNT>(now.from(row), all, shape, factor, to + row * out_step, out_step);
         IN_ROWS(rows, BODY)
 #undef BODY
     }
 }
 
-// bfloat16 [steps, rows, inputs] -> float32 [rows, steps, outputs], times `scale`: the scores.
-KERNEL void native_scores(const uint16_t* x, int steps, int rows, int inputs, int outputs, const uint16_t* weights,
-                          const float* biases, int activation, float low, float high, float scale, float* out) {
-    const Shape shape = {activation, low, high};
-    const size_t out_step = static_cast<size_t>(steps) * outputs;
-    for (int o = 0; o < outputs; o += 4 * LANES) {
-        const uint16_t* w = weights + static_cast<size_t>(o) * inputs;
-        const int kept = (outputs - o + LANES - 1) / LANES;
-        for (int t = 0; t < steps; ++t) {
-            const uint16_t* now = x + static_cast<size_t>(t) * rows * inputs;
-            float* to = out + static_cast<size_t>(t) * outputs + o;
-#define BODY(COUNT)                                                                                            \
-    {                                                                                                          \
-        __m512 sums[COUNT][4];                                                                                 \
-        linear_rows<COUNT>(now + static_cast<size_t>(row) * inputs, inputs, inputs / 2, w, biases + o, shape, scale, \
-                           sums);                                                                              \
-        for (int r = 0; r < COUNT; ++r)                                                                        \
-            for (int p = 0; p < 4 && p < kept; ++p) _mm512_storeu_ps(to + (row + r) * out_step + p * LANES, sums[r][p]); \
-    }
-            IN_ROWS(rows, BODY)
-#undef BODY
-        }
-    }
-}
-
-// bfloat16 [steps, rows, inputs] -> bfloat16 [steps, rows, units]; from the last step to the first where
-// `reverse`. `cells` float32 [rows, units] is room to work in. Inputs are even, units a multiple of 16.
-KERNEL void native_lstm(const uint16_t* x, int steps, int rows, int inputs, int units, int reverse,
-                        const uint16_t* weights, const float* biases, float* cells, uint16_t* out) {
-    const size_t group = static_cast<size_t>(inputs + units) * 4 * LANES;
+// Bytes, or words with scales, [steps, rows, inputs] -> states, bytes [steps + 1, rows, units]: after the step before
+// the first, which is filled with zeros, and after each step; from the last to the first where `reverse`.
+// `x_weights` and `x_scales` are for words; bytes have their weights before those of the states. `cells` float32
+// [rows, units] is room to work in. Inputs are as native_linear's, units a multiple of 16.
+KERNEL void native_lstm(const uint8_t* x, const float* x_row_scales, int steps, int rows, int inputs, int units,
+                        int reverse, const int8_t* x_weights, const float* x_scales, const int8_t* weights,
+                        const float* scales, const float* biases, float* cells, uint8_t* out) {
+    const int x_fours = x_row_scales ? inputs / 2 : inputs / 4;
+    const int fours = (x_row_scales ? 0 : x_fours) + units / 4;
+    const Rows input = {x, 4 * static_cast<size_t>(x_fours), x_row_scales};
+    const size_t plane = static_cast<size_t>(rows) * units, group = 4 * PARTS * LANES;
+    std::memset(out + (reverse ? steps * plane : 0), ZERO, plane);
+    std::fill(cells, cells + plane, 0.0f);
     for (int n = 0; n < steps; ++n) {
         const int t = reverse ? steps - 1 - n : n;
-        const uint16_t* now = x + static_cast<size_t>(t) * rows * inputs;
-        uint16_t* state = out + static_cast<size_t>(t) * rows * units;
-        const uint16_t* before = n == 0 ? nullptr : out + static_cast<size_t>(reverse ? t + 1 : t - 1) * rows * units;
+        const Rows now = input.from(t * rows);
+        const Rows before = {out + (reverse ? t + 1 : t) * plane, static_cast<size_t>(units), nullptr};
+        uint8_t* after = out + (reverse ? t : t + 1) * plane;
         // The weights of 16 units stay in the first cache while all rows pass.
         for (int u = 0; u < units; u += LANES) {
-            const uint16_t* w = weights + (u / LANES) * group;
-#define BODY(COUNT)                                                                                       \
-    lstm_cells<COUNT>(now + static_cast<size_t>(row) * inputs, inputs,                                    \
-                      before ? before + static_cast<size_t>(row) * units : nullptr, units, w, biases + 4 * u, \
-                      cells + static_cast<size_t>(row) * units + u, state + static_cast<size_t>(row) * units + u);
-            IN_ROWS(rows, BODY)
+            const int part = u / LANES;
+            const Weights these = {weights + part * group * fours, scales + PARTS * u, biases + PARTS * u, fours, 0};
+            if (x_row_scales) {
+                const int8_t* theirs = x_weights + part * group * x_fours;
+#define BODY(COUNT)                                                                                                    \
+    lstm_cells<COUNT, true>(now.from(row), x_fours, theirs, x_scales + PARTS * u, before.from(row), these,             \
+                            cells + static_cast<size_t>(row) * units + u, after + static_cast<size_t>(row) * units + u, units);
+                IN_ROWS(rows, BODY)
 #undef BODY
+            } else {
+#define BODY(COUNT)                                                                                                    \
+    lstm_cells<COUNT, false>(now.from(row), x_fours, nullptr, nullptr, before.from(row), these,                        \
+                             cells + static_cast<size_t>(row) * units + u, after + static_cast<size_t>(row) * units + u, units);
+                IN_ROWS(rows, BODY)
+#undef BODY
+            }
         }
     }
 }

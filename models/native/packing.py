@@ -1,7 +1,10 @@
 """A recurrent network's layers, their weights laid out as `native.cpp` multiplies them. Pure.
 
-bfloat16 weights are [outputs / 64, inputs / 2, 4, 16, 2]: pairs of inputs innermost, four vectors of 16
-outputs side by side (in an LSTM, the four gates of 16 units).
+Integer weights are [inputs / together, parts, 16, together], one block after another: what one instruction
+takes innermost (four bytes, or two words of 16 bits), then up to four vectors of 16 outputs side by side (in
+an LSTM, the four gates of 16 units). Bytes multiply an LSTM's states, which lie within -1 and 1; words
+anything else. Scales follow from the weights alone; how bytes are rounded, from signal that is simulated and
+always the same.
 """
 
 import math
@@ -15,10 +18,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.native.typical import typical_signal
 from models.network import LSTM, Clamp, Convolution, Linear, LinearCRFEncoder, Network, Permute
 
 LANES, PARTS = 16, 4
+# As in `native.cpp`: the greatest word of what is multiplied, and a state of one and of zero as a byte.
+MOST, ONE, ZERO = 4095, 127, 128
 LOG2_E = math.log2(math.e)
+DAMPING, COLUMNS = 0.01, 64
+"""Of the mean of the squares of what a layer sees: signal may be another than `typical_signal`."""
+TINY = 1e-30
+"""For outputs whose weights are all zero."""
 _ACTIVATIONS: dict[type[nn.Module], int] = {nn.Identity: 0, nn.SiLU: 1, nn.Tanh: 2}
 
 Array = NDArray[Any]
@@ -38,12 +48,20 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PackedConvolution:
-    """A narrow one, of at most 16 outputs, has float32 weights [winlen, inputs, 16] and costs little; a wide
-    one is a product over windows, its weights bfloat16."""
+class Product:
+    """Integer weights; what each output's sum is multiplied by, then added to: float32 [outputs]."""
 
     weights: Array
+    scales: Array
     biases: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedConvolution:
+    """A narrow one, of at most 16 outputs, has float32 weights [winlen, inputs, 16] and scales of one, and
+    costs little; a wide one is a product over windows, of words."""
+
+    product: Product
     inputs: int
     outputs: int
     winlen: int
@@ -67,10 +85,14 @@ class PackedConvolution:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedLSTM:
-    """One direction. The gates i, f, o are scaled by -log2(e) and g by -2 log2(e), for powers of two."""
+    """One direction. The gates i, f, o are scaled by -log2(e) and g by -2 log2(e), for powers of two.
 
-    weights: Array
-    biases: Array
+    Where the layer before it gives states, `product` is of its inputs and its own states, and `words` is
+    None; elsewhere `words` is of its inputs, and `product`, with all biases, of its states.
+    """
+
+    words: Product | None
+    product: Product
     inputs: int
     units: int
     reverse: bool
@@ -78,10 +100,9 @@ class PackedLSTM:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedLinear:
-    """A product, and a factor at its end."""
+    """A product, of bytes where the layer before it gives states, and a factor at its end."""
 
-    weights: Array
-    biases: Array
+    product: Product
     inputs: int
     outputs: int
     shape: Shape
@@ -98,34 +119,46 @@ class PackedNetwork:
     states: int
 
 
+@torch.inference_mode()
 def pack(network: Network) -> PackedNetwork:
     """Return a fused network's layers packed: convolutions, then LSTMs and linear layers, then CRF scores.
 
     Raises UnpackableError where it is made otherwise.
     """
+    if not any(isinstance(layer, LinearCRFEncoder) for layer in _leaves(network.encoder)):
+        raise UnpackableError("no CRF scores at its end")
     convolutions: list[PackedConvolution] = []
     recurrent: list[PackedLSTM | PackedLinear] = []
     layers = [*_leaves(network.encoder)]
+    x = torch.from_numpy(typical_signal())[:, None]
     for layer, following in zip(layers, chain(layers[1:], [nn.Identity()]), strict=True):
         bounds = (following.low, following.high) if isinstance(following, Clamp) else (-math.inf, math.inf)
         match layer:
             case Clamp() | Permute(dims=[2, 0, 1]):
-                pass  # part of the layer before it; the order in which things lie anyway
+                x = layer(x)  # part of the layer before it; the order in which things lie anyway
             case Convolution() if not recurrent:
                 convolutions.append(_convolution(layer, Shape(_activation(layer.activation), *bounds)))
+                x = layer(x)
             case LSTM() if convolutions and bounds == (-math.inf, math.inf):
-                recurrent.append(_lstm(layer))
+                after = layer(x)
+                recurrent.append(_lstm(layer, _gives_states(recurrent), x, after))
+                x = after
             case Linear() if recurrent:
-                recurrent.append(_linear(layer.linear, Shape(0, *bounds)))
+                recurrent.append(_linear(layer.linear, _gives_states(recurrent), x, Shape(0, *bounds)))
+                x = layer(x)
             case LinearCRFEncoder(permute=None) if recurrent and layers[-1] in {layer, following}:
                 if layer.scale != 1.0 and bounds != (-math.inf, math.inf):
                     raise UnpackableError("a clamp after a factor")
                 shape = Shape(_activation(layer.activation), *bounds)
-                scores = _linear(layer.linear, shape, layer.scale)
+                scores = _linear(layer.linear, _gives_states(recurrent), x, shape, layer.scale)
                 return PackedNetwork(_in_order(convolutions), recurrent, scores, layer.states)
             case _:
                 raise UnpackableError(f"a {type(layer).__name__} there")
-    raise UnpackableError("no CRF scores at its end")
+    raise UnpackableError("its CRF scores are not at its end")
+
+
+def _gives_states(before: Sequence[PackedLSTM | PackedLinear]) -> bool:
+    return bool(before) and isinstance(before[-1], PackedLSTM)
 
 
 def _leaves(module: nn.Module) -> Iterator[nn.Module]:
@@ -158,50 +191,108 @@ def _convolution(layer: Convolution, shape: Shape) -> PackedConvolution:
     if outputs <= LANES:
         weights = np.zeros((winlen, inputs, LANES), np.float32)
         weights[:, :, :outputs] = conv.weight.detach().permute(2, 1, 0).numpy()
-        biases = _padded_biases(conv.bias, outputs, LANES)
+        biases = np.zeros(LANES, np.float32)
+        biases[:outputs] = _biases(conv.bias, outputs)
+        product = Product(weights, np.ones(LANES, np.float32), biases)
     else:
-        weights = _pairs(conv.weight.detach().permute(0, 2, 1).reshape(outputs, winlen * inputs))
-        biases = _padded_biases(conv.bias, outputs, LANES * PARTS)
-    return PackedConvolution(weights, biases, inputs, outputs, winlen, conv.stride[0], shape)
+        flat = conv.weight.detach().permute(0, 2, 1).reshape(outputs, winlen * inputs)
+        product = _words(flat, _biases(conv.bias, outputs))
+    return PackedConvolution(product, inputs, outputs, winlen, conv.stride[0], shape)
 
 
-def _lstm(layer: LSTM) -> PackedLSTM:
+def _lstm(layer: LSTM, of_states: bool, x: Tensor, after: Tensor) -> PackedLSTM:
+    """Pack an LSTM that makes `after` of `x`, both [T, n, size]."""
     rnn = layer.rnn
     units, inputs = rnn.hidden_size, rnn.input_size
-    if units % LANES or inputs % 2:
-        raise UnpackableError(f"an LSTM of {inputs} inputs and {units} units")
+    if units % LANES:
+        raise UnpackableError(f"an LSTM of {units} units")
     factors = -LOG2_E * torch.tensor([1.0, 1.0, 2.0, 1.0]).repeat_interleave(units)
-    weights = {name: value.detach() for name, value in rnn.named_parameters()}
-    both = torch.cat([weights["weight_ih_l0"], weights["weight_hh_l0"]], 1) * factors[:, None]
-    # [gate, units / 16, 16, inputs] -> [units / 16, gate, 16, inputs]: the four gates of 16 units together.
-    grouped = both.reshape(PARTS, units // LANES, LANES, -1).transpose(0, 1).reshape(4 * units, -1)
-    bias = weights["bias_ih_l0"] + weights["bias_hh_l0"] if rnn.bias else torch.zeros(4 * units)
-    scaled = (bias * factors).reshape(PARTS, units // LANES, LANES).transpose(0, 1)
-    biases = np.ascontiguousarray(scaled.numpy(), np.float32)
-    return PackedLSTM(_pairs(grouped), biases, inputs, units, layer.reverse)
+    given = {name: value.detach() for name, value in rnn.named_parameters()}
+
+    def by_units(rows: Tensor) -> Tensor:
+        """[gate, units / 16, 16, n] -> [units / 16, gate, 16, n]: the four gates of 16 units together."""
+        grouped = (rows * factors[:, None]).reshape(PARTS, units // LANES, LANES, -1).transpose(0, 1)
+        return grouped.reshape(PARTS * units, -1)
+
+    ours, theirs = by_units(given["weight_hh_l0"]), by_units(given["weight_ih_l0"])
+    bias = given["bias_ih_l0"] + given["bias_hh_l0"] if rnn.bias else torch.zeros(PARTS * units)
+    biases = by_units(bias[:, None])[:, 0].numpy()
+    # What comes in at a step, and the states of the step before.
+    steps = (x[:-1], after[1:]) if layer.reverse else (x[1:], after[:-1])
+    if of_states:
+        product = _bytes(torch.cat([theirs, ours], 1), biases, torch.cat(steps, 2))
+        return PackedLSTM(None, product, inputs, units, layer.reverse)
+    words = _words(theirs, np.zeros_like(biases))
+    return PackedLSTM(words, _bytes(ours, biases, steps[1]), inputs, units, layer.reverse)
 
 
-def _linear(linear: nn.Linear, shape: Shape, scale: float = 1.0) -> PackedLinear:
+def _linear(linear: nn.Linear, of_states: bool, x: Tensor, shape: Shape, scale: float = 1.0) -> PackedLinear:
     outputs, inputs = linear.weight.shape
-    if inputs % 2 or outputs % LANES:
-        raise UnpackableError(f"a linear layer of {inputs} inputs and {outputs} outputs")
-    biases = _padded_biases(linear.bias, outputs, LANES * PARTS)
-    return PackedLinear(_pairs(linear.weight.detach()), biases, inputs, outputs, shape, scale)
+    weights, biases = linear.weight.detach(), _biases(linear.bias, outputs)
+    product = _bytes(weights, biases, x) if of_states else _words(weights, biases)
+    return PackedLinear(product, inputs, outputs, shape, scale)
 
 
-def _pairs(weights: Tensor) -> Array:
-    """[outputs, inputs] -> bfloat16 [outputs / 64, inputs / 2, 4, 16, 2], outputs filled up to 64s."""
-    outputs, inputs = weights.shape
-    if inputs % 2 or outputs % LANES:
+def _bytes(weights: Tensor, biases: Array, seen: Tensor) -> Product:
+    """Return a product of states such as `seen` [T, n, inputs]: a weight is of -127 to 127."""
+    exact, vectors = weights.double(), seen.flatten(0, 1).double()
+    units = exact.abs().amax(1).clamp(min=TINY) / 127
+    whole = _rounded(exact / units[:, None], vectors.T @ vectors / len(vectors))
+    scales = units / ONE
+    # States are counted from ZERO: what that adds to each sum is taken off again.
+    offsets = ZERO * scales * whole.sum(1)
+    return Product(
+        _blocks(whole.numpy().astype(np.int8), 4), *_floats(scales.numpy(), biases - offsets.numpy())
+    )
+
+
+def _rounded(exact: Tensor, moments: Tensor) -> Tensor:
+    """Round the columns of `exact` [outputs, inputs], one after another. What that adds to the sums, the
+    columns still to be rounded take off, as far as their inputs go together: `moments` [inputs, inputs].
+
+    GPTQ, by Frantar and others, arXiv:2210.17323. By torch, whose threads are the caller's.
+    """
+    if not exact.isfinite().all() or not moments.isfinite().all():
+        raise UnpackableError("weights that are not finite")
+    inputs = len(moments)
+    damped = moments + DAMPING * max(float(moments.trace()) / inputs, TINY) * torch.eye(inputs).double()
+    order = damped.diagonal().argsort(descending=True, stable=True)
+    factor = torch.linalg.cholesky(torch.linalg.inv(damped[order][:, order]), upper=True)
+    left, whole, errors = exact[:, order], torch.empty_like(exact), torch.empty_like(exact)
+    # Block by block: all that is to the right of a block is told once, by a product of matrices.
+    for first in range(0, inputs, COLUMNS):
+        last = min(first + COLUMNS, inputs)
+        for column in range(first, last):
+            now = left[:, column].round().clamp(-127, 127)
+            whole[:, order[column]] = now
+            errors[:, column] = (left[:, column] - now) / factor[column, column]
+            left[:, column + 1 : last] -= errors[:, column, None] * factor[column, column + 1 : last]
+        left[:, last:] -= errors[:, first:last] @ factor[first:last, last:]
+    return whole
+
+
+def _words(weights: Tensor, biases: Array) -> Product:
+    """Return a product of words up to MOST, with weights as fine as an int32 for their sum allows."""
+    exact = np.abs(weights.double().numpy())
+    room = (2**31 - 1) / MOST - exact.shape[1] / 2
+    units = np.maximum(np.maximum(exact.max(1) / (2**15 - 1), exact.sum(1) / room), TINY)
+    whole = np.rint(weights.double().numpy() / units[:, None])
+    return Product(_blocks(whole.astype(np.int16), 2), *_floats(units, biases))
+
+
+def _blocks(whole: Array, together: int) -> Array:
+    """[outputs, inputs] -> blocks of up to 64 outputs, [inputs / together, parts, 16, together], flat."""
+    outputs, inputs = whole.shape
+    if inputs % together or outputs % LANES:
         raise UnpackableError(f"a product of {inputs} inputs and {outputs} outputs")
-    filled = torch.zeros(-(-outputs // (LANES * PARTS)) * LANES * PARTS, inputs)
-    filled[:outputs] = weights
-    halves = filled.to(torch.bfloat16).reshape(-1, PARTS, LANES, inputs // 2, 2).permute(0, 3, 1, 2, 4)
-    return np.ascontiguousarray(halves.contiguous().view(torch.int16).numpy()).view(np.uint16)
+    split = whole.reshape(outputs // LANES, LANES, inputs // together, together)
+    blocks = [split[first : first + PARTS] for first in range(0, len(split), PARTS)]
+    return np.concatenate([block.transpose(2, 0, 1, 3).ravel() for block in blocks])
 
 
-def _padded_biases(biases: Tensor | None, outputs: int, multiple: int) -> Array:
-    padded = np.zeros(-(-outputs // multiple) * multiple, np.float32)
-    if biases is not None:
-        padded[:outputs] = biases.detach().numpy()
-    return padded
+def _floats(*arrays: Array) -> Iterator[Array]:
+    return (np.ascontiguousarray(array, np.float32) for array in arrays)
+
+
+def _biases(biases: Tensor | None, outputs: int) -> Array:
+    return np.zeros(outputs, np.float32) if biases is None else biases.detach().numpy()

@@ -10,7 +10,7 @@ from models.decode import reference_path
 from models.native.decoding import best_path, can_decode
 
 pytestmark = pytest.mark.skipif(
-    not can_decode(64, 4), reason="needs a C++ compiler at installation, and AVX-512 BF16"
+    not can_decode(64, 4), reason="needs a C++ compiler at installation, and AVX-512 VNNI"
 )
 
 
