@@ -67,18 +67,19 @@ class ReadQueue:
             self.changed.notify_all()
 
     def pop(self, wanted: Callable[[Job], bool]) -> Job | None:
-        """Wait for the first job to be one that is `wanted` and take it; None once the queue is closed.
-
-        `wanted` is asked again whenever something changes, with `changed` held.
-        """
+        """Take the first job, if it is `wanted`; None otherwise."""
         with self.changed:
-            while not self.closed:
-                job = self._first()
-                if job is not None and wanted(job):
-                    self._leave(job)
-                    return job
-                self.changed.wait()
-            return None
+            job = self._first()
+            if job is None or not wanted(job):
+                return None
+            self._leave(job)
+            return job
+
+    def has(self, wanted: Callable[[Job], bool]) -> bool:
+        """Return whether the first job is `wanted`."""
+        with self.changed:
+            job = self._first()
+            return job is not None and wanted(job)
 
     def close(self, error: Exception) -> None:
         """Fail what waits, and what comes, with `error`."""

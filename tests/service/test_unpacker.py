@@ -80,7 +80,7 @@ def test_a_read_that_cannot_be_used_costs_no_other(running: Running) -> None:
     told = {(answer["read_id"], answer.get("error", {}).get("detail", "")[:30]) for answer in answers}
     assert told == {
         (good.read_id, ""),
-        (strange.read_id, "5000 Hz, not 4000 Hz"),
+        (strange.read_id, "sampled at 5000 Hz, tiny takes 4000 Hz"),
         (empty.read_id, "the signal is empty"),
         ("___b", "the read id '@ä b' cannot name"),
         (good.read_id, "a read of this id came before "),
