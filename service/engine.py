@@ -63,10 +63,11 @@ class Engine:
         self._died = died
         self._capacity = caller.batch_chunks
         self._open = Batch(self._capacity)
-        self._filling = threading.Lock()
+        self._changed = queue.engine()
+        self._filling = False
+        """Whether a thread is cutting a read, or restarting; `queue.lock` guards this and the next."""
         self._scoring = False
-        """Whether a batch is being scored, or waits for the one before it to be finished; `queue.changed`
-        guards it."""
+        """Whether a batch is being scored, or waits for the one before it to be finished."""
         self._finishing = threading.Lock()
         self._failures = 0
         self._broken = False
@@ -150,12 +151,12 @@ class Engine:
 
     def _put_down(self) -> None:
         """Take no reads until a restart, and leave those that are packed to other engines."""
-        with self._queue.changed:
+        with self._queue.lock:
             self._broken = True
             self._queue.idle.discard(self)
             for job in self._open.give_back():
                 self._queue.push(job)
-            self._queue.changed.notify_all()
+            self._queue.tell()
 
     # Fill.
 
@@ -164,35 +165,45 @@ class Engine:
 
         Restarts first where that is needed.
         """
-        with self._filling:
-            while True:
-                with self._queue.changed:
-                    self._queue.changed.wait_for(self._can_go_on)
-                    if self._dead:
-                        return None
-                    broken = self._broken
-                    batch = None if broken or self._scoring else self._take()
-                    if batch:
-                        return batch
-                    job = self._queue.pop(self._wanted)
-                    if job is None and not broken and self._queue.closed and not self._open.slices:
-                        return None
-                if job is not None:
-                    self._pack(job)
-                elif broken and not self._restart():
+        while True:
+            with self._queue.lock:
+                self._changed.wait_for(self._can_go_on)
+                if self._dead:
+                    self._changed.notify()
                     return None
-                # Who waits holds on to no read.
-                del job
+                batch = None if self._broken or self._scoring else self._take()
+                job = None if batch else self._queue.pop(self._wanted)
+                if job is None and not self._broken:
+                    # One thread goes: another may be needed here, or can go as well.
+                    if self._can_go_on():
+                        self._changed.notify()
+                    if batch or (self._queue.closed and not self._open.slices):
+                        return batch
+                    continue
+                self._filling = True
+            works = self._pack(job) if job else self._restart()
+            # Who waits holds on to no read.
+            del job
+            with self._queue.lock:
+                self._filling = False
+                if not works:
+                    self._changed.notify()
+                    return None
 
     def _can_go_on(self) -> bool:
-        """Return whether there is anything to do for the thread that fills; `queue.changed` is held."""
+        """Return whether there is anything to do for a thread that is free; `queue.lock` is held."""
         if self._dead:
             return True
+        if self._filling:
+            return False
         if self._broken:
             return not self._scoring
-        if self._scoring:
-            return self._queue.has(self._wanted) or (self._queue.closed and not self._open.slices)
-        return bool(self._open.slices) or self._queue.closed or self._queue.has(self._wanted)
+        packed = bool(self._open.slices)
+        return (
+            (packed and not self._scoring)
+            or (self._queue.closed and not packed)
+            or self._queue.has(self._wanted)
+        )
 
     def _take(self) -> Batch | None:
         """Take the place to be scored with what is packed, if anyone still waits for that."""
@@ -202,26 +213,27 @@ class Engine:
             return None
         self._scoring = True
         self._queue.idle.discard(self)
-        self._queue.changed.notify_all()
+        if self._queue.waits:
+            self._queue.tell()
         return batch
 
     def _free_scoring(self) -> None:
-        with self._queue.changed:
+        with self._queue.lock:
             self._scoring = False
             if not self._broken:
                 self._queue.idle.add(self)
-            # Who fills need not be woken for nothing, between one request and the next.
             if self._can_go_on():
-                self._queue.changed.notify_all()
+                self._changed.notify()
 
-    def _pack(self, job: Job) -> None:
-        """Put as much of the job as there is room for into the open batch."""
+    def _pack(self, job: Job) -> bool:
+        """Put as much of the job as there is room for into the open batch; always go on."""
         if job.is_open or self._cut(job):
-            with self._queue.changed:
+            with self._queue.lock:
                 takes = not self._broken and not self._queue.closed
                 for waiting in [*self._open.add(job), job] if takes else [job]:
                     if waiting.pending:
                         self._queue.push(waiting)
+        return True
 
     def _wanted(self, job: Job) -> bool:
         # What one engine holds ready while it works is work that an idle one could do now.
@@ -259,7 +271,7 @@ class Engine:
                 logger.exception("engine could not be restarted", extra={"device": self.device})
                 self._failures += 1
             else:
-                with self._queue.changed:
+                with self._queue.lock:
                     self._broken = False
                     self._queue.idle.add(self)
                 return True
@@ -317,7 +329,7 @@ class Engine:
             logger.warning(
                 "out of memory: smaller batches", extra={"device": self.device, "chunks": self._capacity}
             )
-            with self._queue.changed:
+            with self._queue.lock:
                 for job in batch.give_back():
                     self._queue.push(job)
             return

@@ -74,11 +74,12 @@ def test_a_job_has_one_place_that_of_its_last_pushing() -> None:
 
 def test_who_waits_for_a_job_is_woken_by_it() -> None:
     queue = queue_of()
+    engine = queue.engine()
     popped: list[Job | None] = []
 
     def wait() -> None:
-        with queue.changed:
-            queue.changed.wait_for(lambda: queue.has(lambda _: True))
+        with engine:
+            engine.wait_for(lambda: queue.has(lambda _: True))
             popped.append(queue.pop(lambda _: True))
 
     thread = threading.Thread(target=wait)
