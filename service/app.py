@@ -187,7 +187,7 @@ class Admitted:
                 content = await service.run(form.records, records, in_background=bases > LARGE_BASES)
                 if not exchange.refuse_rest:
                     exchange.stage_s |= _stages(ended[0], queued_s)
-                await stream.add(records, content)
+                await stream.add(content, [job.read.read_id for job in ended])
                 for job, record in zip(ended, records[-len(ended) :], strict=True):
                     if isinstance(record, Answer):
                         self._count(record, exchange.timing_s | _stages(job, queued_s))
