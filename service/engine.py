@@ -2,9 +2,9 @@
 
 fill (queue -> chunks in the open batch) -> score (the network) -> finish (decode -> stitch -> answer). A
 thread goes with its batch from place to place, so that nothing is handed over; while one batch is scored, the
-next is being filled and the one before decoded. All wait, and none polls. A device that works by itself is asked
-for a batch while it works on the one before, and finish waits for it. An engine that fails answers its batch,
-loads its caller anew and goes on. Knows neither requests nor the event loop.
+next is being filled and the one before decoded. All wait, and none polls. A device that works by itself is
+asked for a batch while it works on the one before, and finish waits for it. An engine that fails answers its
+batch, loads its caller anew and goes on. Knows neither requests nor the event loop.
 """
 
 import logging
