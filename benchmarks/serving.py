@@ -252,19 +252,23 @@ def measure_memory(record: Record, hammer: Hammer, scope: Scope) -> None:
     made = islice(simulate_reads(seed=3, mean_bases=1000), 200)
     requests = requests_of([one.read for one in made])
     parts = 10
-    rows, resident = [], []
+    rows: list[tuple[Cell, ...]] = []
+    resident: list[int] = []
+    rates: list[float] = []
     with Server(service(NullCaller.name), requests[0]) as server:
         load = Load((server.url,), requests, connections=BUSY_CONNECTIONS, count=scope.memory_reads // parts)
         for part in range(parts):
-            hammer.send(load)
+            rates.append(hammer.send(load).requests_per_s)
             resident.append(server.rss_bytes)
-            rows.append((f"{(part + 1) * (scope.memory_reads // parts):,} reads", resident[-1] / 2**20))
-    record.add(Section("Memory of the service", ("after", "resident MiB"), tuple(rows)))
+            done = (part + 1) * (scope.memory_reads // parts)
+            rows.append((f"{done:,} reads", resident[-1] / 2**20, rates[-1]))
+    record.add(Section("Memory of the service", ("after", "resident MiB", "reads/s"), tuple(rows)))
     growth = ratio(resident[-1], resident[0])
     record.aims.append(
         at_most("resident memory at the end over that after a tenth of the reads", growth, 1.05)
     )
     record.figures["resident_bytes"] = resident
+    record.figures["reads_per_s"] = rates
 
 
 PARTS: Mapping[str, str] = {

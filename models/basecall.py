@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+_ERROR = 10.0 ** ((33.0 - np.arange(256)) / 10.0)
+"""The error probability that each byte of a qstring stands for."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Basecall:
@@ -32,5 +35,5 @@ def mean_quality(qstring: str) -> float:
     """Return the Phred score of the mean error probability of a qstring; 0 of an empty one."""
     if not qstring:
         return 0.0
-    phred = np.frombuffer(qstring.encode(), np.uint8).astype(np.float64) - 33.0
-    return float(-10.0 * np.log10(np.mean(10.0 ** (-phred / 10.0))))
+    counts = np.bincount(np.frombuffer(qstring.encode(), np.uint8), minlength=len(_ERROR))
+    return float(-10.0 * np.log10(counts @ _ERROR / len(qstring)))

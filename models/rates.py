@@ -3,8 +3,15 @@
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from models.errors import SampleRateError
 from reads.errors import ReadError
 from reads.read import Read
+
+
+def check_rate(sample_rate: float, taken: float, taker: str) -> None:
+    """Raise SampleRateError unless `taker`, which takes reads of `taken` Hz, 0 for any, takes this rate."""
+    if taken not in {0, sample_rate}:
+        raise SampleRateError(f"sampled at {sample_rate:g} Hz, {taker} takes {taken:g} Hz")
 
 
 def at_rate(
@@ -12,8 +19,9 @@ def at_rate(
 ) -> Iterator[Read]:
     """Yield the reads of that rate [Hz], 0 for any; each other one is a problem, and left out."""
     for read in reads:
-        if sample_rate in {0, read.sample_rate}:
-            yield read
+        try:
+            check_rate(read.sample_rate, sample_rate, taker)
+        except SampleRateError as error:
+            on_problem(ReadError(Path(read.origin.filename), read.read_id, str(error)))
         else:
-            why = f"sampled at {read.sample_rate:g} Hz, {taker} takes {sample_rate:g} Hz"
-            on_problem(ReadError(Path(read.origin.filename), read.read_id, why))
+            yield read

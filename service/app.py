@@ -19,7 +19,7 @@ from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reads.read import Read
 from service.admission import Ticket
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 CLIENT_GONE = 499
 """The status under which requests are counted whose client left."""
-LARGE_BASES = 50_000
+LARGE_BASES = 200_000
 """What is larger is written in the background, so that other requests are not held up."""
 
 
@@ -187,7 +187,7 @@ class Admitted:
                 content = await service.run(form.records, records, in_background=bases > LARGE_BASES)
                 if not exchange.refuse_rest:
                     exchange.stage_s |= _stages(ended[0], queued_s)
-                await stream.add(records, content)
+                await stream.add(content, [job.read.read_id for job in ended])
                 for job, record in zip(ended, records[-len(ended) :], strict=True):
                     if isinstance(record, Answer):
                         self._count(record, exchange.timing_s | _stages(job, queued_s))
@@ -228,8 +228,18 @@ def _stages(job: Job, queued_s: float) -> dict[str, float]:
     return {"queue": queue_s, "compute": job.compute_s, "decode": job.decode_s}
 
 
-def create_app(service: Service) -> FastAPI:
-    """Return the application of `service`."""
+def create_app(service: Service) -> ASGIApp:
+    """Return the application of `service`: FastAPI's, but for calls of v1, which need nothing of it."""
+    others, calls = _documented_app(service), Basecalls(service, V1)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        to = calls if scope["path"] == V1.route and scope["method"] == "POST" else others
+        await to(scope, receive, send)
+
+    return app
+
+
+def _documented_app(service: Service) -> FastAPI:
     app = FastAPIOffline(
         redoc_url=None,
         title="fiveways",
@@ -239,6 +249,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.router.routes += [
         Route(route, Basecalls(service, dialect), methods=["POST"])
+        # V1's is here for what is said of other methods.
         for route, dialect in ((V1.route, V1), (V2.route, V2), (VERSIONED_ROUTE, V2))
     ]
     app.include_router(status_routes(service))

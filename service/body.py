@@ -21,26 +21,21 @@ Outcome = TypeVar("Outcome")
 async def receive_body(
     receive: Receive, *, announced_bytes: int | None, grow: Callable[[int], None]
 ) -> bytearray:
-    """Return the body.
+    """Return the body, which takes memory as it comes, not as it is announced.
 
-    One that is announced to be so long is received in place. The length of any other is learnt on the way:
-    `grow` is told each new length before it is taken, and what it raises ends the upload. Raises
-    ClientGoneError.
+    `grow` is told each new length beyond the announced one before it is taken, and what it raises ends the
+    upload. Raises ClientGoneError.
     """
-    body = bytearray(announced_bytes or 0)
-    at, more = 0, True
+    body, more = bytearray(), True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         piece = message.get("body", b"")
         more = message.get("more_body", False)
-        end = at + len(piece)
-        if end > len(body):
-            grow(end)
-        body[at:end] = piece
-        at = end
-    del body[at:]
+        if len(body) + len(piece) > (announced_bytes or 0):
+            grow(len(body) + len(piece))
+        body += piece
     return body
 
 

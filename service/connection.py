@@ -8,10 +8,10 @@ on sending a body that was refused. A head that is too long is refused. Accepted
 import asyncio
 import re
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.dialect import V1
 from service.errors import LongHeadError
@@ -23,21 +23,15 @@ CROWDED = "crowded"
 """The key of a request's state that says that its connection is one too many."""
 
 
-def guarded_protocol(settings: Settings) -> type[asyncio.Protocol]:
-    """Return uvicorn's fastest installed HTTP protocol, with the limits of `settings`."""
-    return type("GuardedProtocol", (ConnectionGuard, AutoHTTPProtocol), {"settings": settings})
+def guarded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
+    """Return uvicorn's HTTP protocol with the limits of `settings`."""
+    return type("GuardedProtocol", (ConnectionGuard,), {"settings": settings})
 
 
-class ConnectionGuard(asyncio.Protocol):
-    """A layer on a protocol of uvicorn's, whose attributes it names here."""
+class ConnectionGuard(HttpToolsProtocol):
+    """uvicorn's protocol and the limits. Its `cycle` is the last request that came, None before the first."""
 
     settings: ClassVar[Settings]
-    transport: asyncio.Transport
-    loop: asyncio.AbstractEventLoop
-    app: ASGIApp
-    connections: set[Any]
-    cycle: Any
-    """The last request and its answer; None before the first."""
     _head_bytes: int = 0
     """Of the head that has not ended yet; `_head_end` are its last bytes, which may be half of its end."""
     _head_end: bytes = b""
@@ -46,7 +40,7 @@ class ConnectionGuard(asyncio.Protocol):
     _head_limit: asyncio.TimerHandle | None = None
     _answer_limit: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect a request."""
         super().connection_made(transport)
         # Whatever the kernel does not take at once is waited for: pause_writing tells of every slow reader.
@@ -61,11 +55,13 @@ class ConnectionGuard(asyncio.Protocol):
         if self._deaf:
             return
         if self._in_head and self._grow_head(data) > self.settings.max_header_bytes:
-            self._refuse_head()
+            self._deaf = True
+            # Those before it get their answers first.
+            if not self._owes_answer:
+                self._refuse_head()
             return
         super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._head_bytes, self._head_end = 0, b""
+        if self._owes_answer:
             _cancel(self._head_limit)
             self._head_limit = None
         elif self._head_limit is None:
@@ -74,18 +70,25 @@ class ConnectionGuard(asyncio.Protocol):
     @property
     def _in_head(self) -> bool:
         """Return whether what comes belongs to a head."""
-        return self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body)
+        return self.cycle is None or not self.cycle.more_body
+
+    @property
+    def _owes_answer(self) -> bool:
+        """Return whether a request has come that is not answered yet."""
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _grow_head(self, data: bytes) -> int:
         """Return how long the head is, with the part of `data` that belongs to it."""
         joined = self._head_end + data
         before = self._head_bytes - len(self._head_end)
         end = _HEAD_END.search(joined)
+        if end:
+            self._head_bytes, self._head_end = 0, b""
+            return before + end.end()
         self._head_bytes, self._head_end = before + len(joined), joined[-3:]
-        return before + end.end() if end else self._head_bytes
+        return self._head_bytes
 
     def _refuse_head(self) -> None:
-        self._deaf = True
         problem = LongHeadError(
             f"it is longer than {self.settings.max_header_bytes} bytes; send less in the URL and the headers"
         )
@@ -101,10 +104,19 @@ class ConnectionGuard(asyncio.Protocol):
             self.settings.header_s, self.transport.abort
         )
 
+    def on_message_complete(self) -> None:
+        """Note that the body has come, of requests that were answered before it had, too."""
+        super().on_message_complete()
+        self.cycle.more_body = False
+
     def on_response_complete(self) -> None:
-        """Expect the rest of a body that was answered before it had come."""
-        super().on_response_complete()  # type: ignore[misc]
-        if self.cycle.more_body and self._head_limit is None:
+        """Expect the rest of what has begun to come: a body that was answered before it had, or a head."""
+        super().on_response_complete()
+        if self._owes_answer:
+            return
+        if self._deaf:
+            self._refuse_head()
+        elif (self.cycle.more_body or self._head_bytes) and self._head_limit is None:
             self._head_limit = self.loop.call_later(self.settings.header_s, self.transport.abort)
 
     def pause_writing(self) -> None:

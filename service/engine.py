@@ -1,16 +1,16 @@
-"""An engine: one device working through the reads of a queue, with three threads in a row.
+"""An engine: one device working through the reads of a queue, three threads and three places in a row.
 
-feed (queue -> chunks in the open batch) -> score (the network) -> finish (decode -> stitch -> answer). While
-one batch is scored, the next is being filled and the one before decoded; all wait, and none polls. A device
-that works by itself is asked for a batch while it works on the one before, and finish waits for it. An engine
-that fails answers its batch, loads its caller anew and goes on. Knows neither requests nor the event loop.
+fill (queue -> chunks in the open batch) -> score (the network) -> finish (decode -> stitch -> answer). A
+thread goes with its batch from place to place, so that nothing is handed over; while one batch is scored, the
+next is being filled and the one before decoded. All wait, and none polls. A device that works by itself is
+asked for a batch while it works on the one before, and finish waits for it. An engine that fails answers its
+batch, loads its caller anew and goes on. Knows neither requests nor the event loop.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,7 +19,6 @@ from models.errors import ModelError
 from service.batch import Batch
 from service.drain_rate import DrainRate
 from service.errors import EngineError, ImpossibleRequestError
-from service.handover import Handover
 from service.job import Job
 from service.metrics import EngineMetrics
 from service.queue import ReadQueue
@@ -36,15 +35,8 @@ JOIN_S = 5.0
 """How long a stopping engine is waited for: a batch cannot be interrupted."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scored:
-    """A batch on its way from the network to the decoder."""
-
-    batch: Batch
-    scores: Any
-    caller: Caller
-    began_s: float
-    score_s: float
+THREADS = 3
+"""One for each place."""
 
 
 class Engine:
@@ -71,7 +63,12 @@ class Engine:
         self._died = died
         self._capacity = caller.batch_chunks
         self._open = Batch(self._capacity)
-        self._scored: Handover[Scored] = Handover()
+        self._changed = queue.engine()
+        self._filling = False
+        """Whether a thread is cutting a read, or restarting; `queue.lock` guards this and the next."""
+        self._scoring = False
+        """Whether a batch is being scored, or waits for the one before it to be finished."""
+        self._finishing = threading.Lock()
         self._failures = 0
         self._broken = False
         self._dead = False
@@ -79,8 +76,8 @@ class Engine:
         self._busy_since_s: dict[str, float] = {}
         self._finished_s = 0.0
         self._threads = [
-            threading.Thread(target=self._repeat, args=(step,), name=f"{device} {step.__name__}", daemon=True)
-            for step in (self._feed, self._score, self._finish)
+            threading.Thread(target=self._work, name=f"{device} {number}", daemon=True)
+            for number in range(THREADS)
         ]
 
     @property
@@ -101,6 +98,7 @@ class Engine:
         return not self._dead and not stalled
 
     def __enter__(self) -> Self:
+        self._queue.idle.add(self)
         for thread in self._threads:
             thread.start()
         return self
@@ -114,43 +112,127 @@ class Engine:
             if thread.is_alive():
                 logger.warning("thread still at work", extra={"thread": thread.name})
 
-    def _repeat(self, step: Callable[[], bool]) -> None:
-        """Take a step after the other until one returns False; none leaves anything of its batch behind."""
+    def _work(self) -> None:
+        """Carry a batch after the other through the places, until there are none."""
         try:
-            while step():
+            while self._carry():
                 pass
         except Exception:
             logger.exception("engine thread ended", extra={"device": self.device})
             self._give_up()
 
+    def _carry(self) -> bool:
+        """Carry one batch through the places; return whether there was one."""
+        batch = self._fill()
+        if batch is None:
+            return False
+        caller = self._caller
+        began_s = self._busy_since_s["score"] = time.monotonic()
+        try:
+            scores = caller.score(batch.signal())
+        except Exception as error:  # noqa: BLE001 - whatever a device may raise, the next batch goes on
+            self._failed(batch, error)
+            self._free_scoring()
+            return True
+        finally:
+            del self._busy_since_s["score"]
+        score_s = time.monotonic() - began_s
+        with self._finishing:
+            # Not before: no more than two batches' scores are in memory.
+            self._free_scoring()
+            self._finish(batch, scores, caller, began_s=began_s, score_s=score_s)
+        return True
+
     def _give_up(self) -> None:
         logger.error("engine gives up", extra={"device": self.device})
         self._dead = True
         self._put_down()
-        self._scored.close()
         self._died()
 
     def _put_down(self) -> None:
         """Take no reads until a restart, and leave those that are packed to other engines."""
-        with self._queue.changed:
+        with self._queue.lock:
             self._broken = True
+            self._queue.idle.discard(self)
             for job in self._open.give_back():
                 self._queue.push(job)
-            self._queue.changed.notify_all()
+            self._queue.tell()
 
-    # Feed.
+    # Fill.
 
-    def _feed(self) -> bool:
-        job = self._queue.pop(self._wanted)
-        if job is None:
+    def _fill(self) -> Batch | None:
+        """Fill the open batch until it can be scored and return it; None once there will be none.
+
+        Restarts first where that is needed.
+        """
+        while True:
+            with self._queue.lock:
+                self._changed.wait_for(self._can_go_on)
+                if self._dead:
+                    self._changed.notify()
+                    return None
+                batch = None if self._broken or self._scoring else self._take()
+                job = None if batch else self._queue.pop(self._wanted)
+                if job is None and not self._broken:
+                    # One thread goes: another may be needed here, or can go as well.
+                    if self._can_go_on():
+                        self._changed.notify()
+                    if batch or (self._queue.closed and not self._open.slices):
+                        return batch
+                    continue
+                self._filling = True
+            works = self._pack(job) if job else self._restart()
+            # Who waits holds on to no read.
+            del job
+            with self._queue.lock:
+                self._filling = False
+                if not works:
+                    self._changed.notify()
+                    return None
+
+    def _can_go_on(self) -> bool:
+        """Return whether there is anything to do for a thread that is free; `queue.lock` is held."""
+        if self._dead:
+            return True
+        if self._filling:
             return False
+        if self._broken:
+            return not self._scoring
+        packed = bool(self._open.slices)
+        return (
+            (packed and not self._scoring)
+            or (self._queue.closed and not packed)
+            or self._queue.has(self._wanted)
+        )
+
+    def _take(self) -> Batch | None:
+        """Take the place to be scored with what is packed, if anyone still waits for that."""
+        batch, self._open = self._open, Batch(self._capacity)
+        batch.drop_finished()
+        if not batch.slices:
+            return None
+        self._scoring = True
+        self._queue.idle.discard(self)
+        if self._queue.waits:
+            self._queue.tell()
+        return batch
+
+    def _free_scoring(self) -> None:
+        with self._queue.lock:
+            self._scoring = False
+            if not self._broken:
+                self._queue.idle.add(self)
+            if self._can_go_on():
+                self._changed.notify()
+
+    def _pack(self, job: Job) -> bool:
+        """Put as much of the job as there is room for into the open batch; always go on."""
         if job.is_open or self._cut(job):
-            with self._queue.changed:
+            with self._queue.lock:
                 takes = not self._broken and not self._queue.closed
                 for waiting in [*self._open.add(job), job] if takes else [job]:
                     if waiting.pending:
                         self._queue.push(waiting)
-                self._queue.changed.notify_all()
         return True
 
     def _wanted(self, job: Job) -> bool:
@@ -160,7 +242,7 @@ class Engine:
 
     def _cut(self, job: Job) -> bool:
         """Cut the job's read into chunks; return whether there is something to score."""
-        self._busy_since_s["feed"] = time.monotonic()
+        self._busy_since_s["fill"] = time.monotonic()
         try:
             job.open(self._caller)
         except ModelError as error:
@@ -172,49 +254,8 @@ class Engine:
             if not job.pending:
                 self._stitch(job, self._caller)
         finally:
-            del self._busy_since_s["feed"]
+            del self._busy_since_s["fill"]
         return bool(job.pending)
-
-    # Score.
-
-    def _score(self) -> bool:
-        # The place before the batch: until it is taken, more reads can join it.
-        batch = self._take() if self._scored.wait_free() else None
-        if batch is None:
-            self._scored.close()
-            return False
-        caller = self._caller
-        began_s = self._busy_since_s["score"] = time.monotonic()
-        try:
-            scores = caller.score(batch.signal())
-        except Exception as error:  # noqa: BLE001 - whatever a device may raise, the next batch goes on
-            self._failed(batch, error)
-        else:
-            self._scored.put(Scored(batch, scores, caller, began_s, time.monotonic() - began_s))
-        finally:
-            del self._busy_since_s["score"]
-        return True
-
-    def _take(self) -> Batch | None:
-        """Wait for chunks, and restart first where that is needed; None once there will be none."""
-        while True:
-            with self._queue.changed:
-                self._queue.idle.add(self)
-                self._queue.changed.wait_for(lambda: self._broken or self._open.slices or self._queue.closed)
-                self._queue.idle.discard(self)
-                self._queue.changed.notify_all()
-                if self._dead:
-                    return None
-                broken = self._broken
-                if not broken:
-                    batch, self._open = self._open, Batch(self._capacity)
-                    batch.drop_finished()
-                    if batch.slices:
-                        return batch
-                    if self._queue.closed:
-                        return None
-            if broken and not self._restart():
-                return None
 
     def _restart(self) -> bool:
         """Load the caller anew, pausing longer after each failure in a row, or give up; return which."""
@@ -230,38 +271,34 @@ class Engine:
                 logger.exception("engine could not be restarted", extra={"device": self.device})
                 self._failures += 1
             else:
-                with self._queue.changed:
+                with self._queue.lock:
                     self._broken = False
-                    self._queue.changed.notify_all()
+                    self._queue.idle.add(self)
                 return True
         self._give_up()
         return False
 
     # Finish.
 
-    def _finish(self) -> bool:
-        scored = self._scored.take()
-        if scored is None:
-            return False
-        began_s = self._busy_since_s["finish"] = time.monotonic()
+    def _finish(self, batch: Batch, scores: Any, caller: Caller, *, began_s: float, score_s: float) -> None:
+        finishing_s = self._busy_since_s["finish"] = time.monotonic()
         try:
-            scored.caller.wait(scored.scores)
-            waited_s = time.monotonic() - began_s
-            shares = scored.batch.shares(scored.caller.decode(scored.scores))
+            caller.wait(scores)
+            waited_s = time.monotonic() - finishing_s
+            shares = batch.shares(caller.decode(scores))
         except Exception as error:  # noqa: BLE001 - as for scoring
-            self._failed(scored.batch, error)
+            self._failed(batch, error)
         else:
             self._failures = 0
-            decode_s = time.monotonic() - began_s - waited_s
+            decode_s = time.monotonic() - finishing_s - waited_s
             for part, calls in shares:
-                part.job.compute_s += scored.score_s + waited_s
+                part.job.compute_s += score_s + waited_s
                 part.job.decode_s += decode_s
                 if part.job.store(part.rows, calls):
-                    self._stitch(part.job, scored.caller)
-            self._count(scored.batch, scored.began_s)
+                    self._stitch(part.job, caller)
+            self._count(batch, began_s)
         finally:
             del self._busy_since_s["finish"]
-        return True
 
     def _stitch(self, job: Job, caller: Caller) -> None:
         began_s = time.monotonic()
@@ -284,7 +321,7 @@ class Engine:
         self._metrics.busy_seconds.inc(busy_s)
         self._metrics.batch_fill.observe(fill)
 
-    # Failures, of either thread.
+    # Failures, in either place.
 
     def _failed(self, batch: Batch, error: Exception) -> None:
         if out_of_memory(error) and batch.rows > 1:
@@ -292,7 +329,7 @@ class Engine:
             logger.warning(
                 "out of memory: smaller batches", extra={"device": self.device, "chunks": self._capacity}
             )
-            with self._queue.changed:
+            with self._queue.lock:
                 for job in batch.give_back():
                     self._queue.push(job)
             return

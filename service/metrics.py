@@ -6,6 +6,7 @@ Counters move when a thing is done: a base when its answer was handed to the soc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -41,6 +42,8 @@ FILL_BUCKETS = tuple(tenth / 10 for tenth in range(1, 11))
 NO_MODEL = ""
 """The model label of requests that ended before their model was known: never what a client wrote."""
 
+Metric = TypeVar("Metric", Counter, Histogram)
+
 
 @dataclass(frozen=True, slots=True)
 class EngineMetrics:
@@ -56,6 +59,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._children: dict[tuple[Counter | Histogram, tuple[str, ...]], Counter | Histogram] = {}
         ProcessCollector(registry=self._registry)
         Info("fiveways_build", "What is running.", registry=self._registry).info(
             {"version": version("fiveways")}
@@ -148,14 +152,21 @@ class Metrics:
 
     def count_request(self, code: int, model: str) -> None:
         """Count a request that has ended."""
-        self._requests.labels(str(code), model).inc()
+        self._child(self._requests, str(code), model).inc()
 
     def count_call(self, model: str, *, samples: int, bases: int, stage_s: Mapping[str, float]) -> None:
         """Count a basecall that was handed to the socket."""
-        self._samples.labels(model).inc(samples)
-        self._bases.labels(model).inc(bases)
+        self._child(self._samples, model).inc(samples)
+        self._child(self._bases, model).inc(bases)
         for stage, seconds in stage_s.items():
-            self._stages.labels(stage).observe(seconds)
+            self._child(self._stages, stage).observe(seconds)
+
+    def _child(self, metric: Metric, *labels: str) -> Metric:
+        """Return what `metric` counts under `labels`: as many as there are models, statuses and stages."""
+        found = self._children.get((metric, labels))
+        if found is None:
+            found = self._children[metric, labels] = metric.labels(*labels)
+        return found  # type: ignore[return-value]
 
     def page(self) -> bytes:
         """Return the text that Prometheus scrapes."""

@@ -1,7 +1,8 @@
 """The reads that wait for an engine, in the order of their rank; shared by the engines of one model.
 
 Bounded by admission, not here: what is admitted no longer, because nobody waits for it, is let go at once.
-Whoever waits for anything to change waits on `changed`, which guards the batches that the engines fill, too.
+One lock guards it and the batches that the engines fill. Each engine waits for changes on a condition of its
+own, on which its threads are alike, so that a change wakes one of them and not all.
 """
 
 import heapq
@@ -32,7 +33,8 @@ class ReadQueue:
     """Reads that wait. `samples_per_s` is how fast the engines work, for the rank of long reads."""
 
     def __init__(self, samples_per_s: Callable[[], float]) -> None:
-        self.changed = threading.Condition()
+        self.lock = threading.RLock()
+        self._engines: list[threading.Condition] = []
         self.idle: set[object] = set()
         """The engines that have nothing to do: what comes is theirs before it is anybody's."""
         self._samples_per_s = samples_per_s
@@ -46,6 +48,22 @@ class ReadQueue:
         """Return whether no job will come any more."""
         return self._closed is not None
 
+    @property
+    def waits(self) -> bool:
+        """Return whether any read does."""
+        return bool(self._places)
+
+    def engine(self) -> threading.Condition:
+        """Return the condition, on `lock`, on which the threads of one more engine wait."""
+        self._engines.append(threading.Condition(self.lock))
+        return self._engines[-1]
+
+    def tell(self) -> None:
+        """Wake a thread of each engine."""
+        with self.lock:
+            for engine in self._engines:
+                engine.notify()
+
     def add(self, job: Job) -> None:
         """Push a new job, and forget it when it ends before its turn."""
         # Not the job itself: its future would hold on to it, and it to its future.
@@ -54,7 +72,7 @@ class ReadQueue:
 
     def push(self, job: Job) -> None:
         """Put a job in its place, instead of the one it has. In a closed queue it fails at once."""
-        with self.changed:
+        with self.lock:
             if self._closed is not None:
                 job.fail(self._closed)
                 return
@@ -64,31 +82,33 @@ class ReadQueue:
             job.rank = rank(job.arrived_s, job.rest_samples / self._samples_per_s(), job.priority)
             place = self._places[job] = Place(job.rank, next(self._serial), job)
             heapq.heappush(self._heap, place)
-            self.changed.notify_all()
+            self.tell()
 
     def pop(self, wanted: Callable[[Job], bool]) -> Job | None:
-        """Wait for the first job to be one that is `wanted` and take it; None once the queue is closed.
+        """Take the first job, if it is `wanted`; None otherwise."""
+        with self.lock:
+            job = self._first()
+            if job is None or not wanted(job):
+                return None
+            self._leave(job)
+            return job
 
-        `wanted` is asked again whenever something changes, with `changed` held.
-        """
-        with self.changed:
-            while not self.closed:
-                job = self._first()
-                if job is not None and wanted(job):
-                    self._leave(job)
-                    return job
-                self.changed.wait()
-            return None
+    def has(self, wanted: Callable[[Job], bool]) -> bool:
+        """Return whether the first job is `wanted`."""
+        with self.lock:
+            job = self._first()
+            return job is not None and wanted(job)
 
     def close(self, error: Exception) -> None:
         """Fail what waits, and what comes, with `error`."""
-        with self.changed:
+        with self.lock:
             self._closed = self._closed or error
             for job in list(self._places):
                 job.fail(error)
             self._places.clear()
             self._heap.clear()
-            self.changed.notify_all()
+            for engine in self._engines:
+                engine.notify_all()
 
     def _first(self) -> Job | None:
         """Return the first job that has anything left: engines may have taken all of it meanwhile."""
@@ -116,6 +136,6 @@ class ReadQueue:
     def _forget_ended(self, ended: "weakref.ref[Job]", _outcome: object) -> None:
         job = ended()
         if job is not None:
-            with self.changed:
+            with self.lock:
                 if self._leave(job):
-                    self.changed.notify_all()
+                    self.tell()

@@ -11,11 +11,10 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
 from models.caller import Caller
-from models.errors import ModelError
-from reads.read import Calibration, Read
+from models.errors import SampleRateError
+from models.rates import check_rate
+from reads.read import Read
 from service.drain_rate import DrainRate
 from service.engine import Engine
 from service.errors import EngineError, ImpossibleRequestError
@@ -92,8 +91,8 @@ class ServedModel:
     def check_sample_rate(self, sample_rate: float) -> None:
         """Raise ImpossibleRequestError where the model does not take reads of `sample_rate` Hz."""
         try:
-            self.caller.chunk(Read("here", np.zeros(0, np.int16), Calibration(0.0, 1.0), sample_rate))
-        except ModelError as error:
+            check_rate(sample_rate, self.caller.sample_rate, self.name)
+        except SampleRateError as error:
             raise ImpossibleRequestError(str(error)) from error
 
     def submit(self, read: Read, *, priority: Priority, arrived_s: float) -> Job:

@@ -36,6 +36,8 @@ CLOSE_S = 5
 """How long connections may take to close at the end."""
 LISTEN_BACKLOG = 2048
 UVICORN: dict[str, Any] = {
+    "http": "httptools",
+    "loop": "uvloop",
     "ws": "none",
     "lifespan": "off",
     "log_config": None,
@@ -119,10 +121,7 @@ class SignalledServer(uvicorn.Server):
     def __init__(self, service: Service) -> None:
         config = uvicorn.Config(
             create_app(service),
-            **UVICORN,
-            http=guarded_protocol(service.settings),
-            # The connections' own limit says what is wrong: this one must not come first.
-            h11_max_incomplete_event_size=2 * service.settings.max_header_bytes,
+            **UVICORN | {"http": guarded_protocol(service.settings)},
         )
         config.load()
         config.ssl = _tls(service.settings)

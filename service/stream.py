@@ -4,11 +4,11 @@ It begins with the first record, so that what goes wrong before is an answer of 
 read gets a record, and what goes wrong is said in those of the reads that it keeps from being called.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from starlette.types import Send
 
-from service.answers import Form, Record, Refusal
+from service.answers import Form, Refusal
 from service.errors import Problem
 from service.exchange import Exchange
 
@@ -22,19 +22,16 @@ class AnswerStream:
         self._form = form
         self._owed = dict.fromkeys(owed)
 
-    async def add(self, records: Sequence[Record], content: bytes) -> None:
-        """Send `records`, which are `content` in the stream's form."""
+    async def add(self, content: bytes, settled: Iterable[str]) -> None:
+        """Send records in the stream's form; `settled` are those of the owed reads that are among them."""
         lead = self._form.between
         if not self._exchange.refuse_rest:
             self._exchange.refuse_rest = self._refuse_rest
             await self._exchange.begin(self._send, self._form.media_type)
             lead = self._form.begin()
         await self._exchange.go_on(self._send, lead + content)
-        for record in records:
-            if not isinstance(record, Refusal):
-                del self._owed[record.read.read_id]
-            else:
-                self._owed.pop(record.read_id, None)
+        for read_id in settled:
+            del self._owed[read_id]
 
     async def end(self) -> None:
         """Say that this was all."""
@@ -43,5 +40,5 @@ class AnswerStream:
     async def _refuse_rest(self, problem: Problem) -> None:
         rest = [Refusal(read_id, problem) for read_id in self._owed]
         if rest:
-            await self.add(rest, self._form.records(rest))
+            await self.add(self._form.records(rest), list(self._owed))
         await self.end()

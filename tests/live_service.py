@@ -132,7 +132,8 @@ def serving(
 
         def live() -> None:
             try:
-                statuses.append(asyncio.run(server.live(listeners, announce)))
+                with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+                    statuses.append(runner.run(server.live(listeners, announce)))
             finally:
                 ended.set()
                 ready.set()

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import weakref
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from live_service import random_signal, read_of
 
 from models.null import NullCaller
-from service.body import MOST_AT_ONCE, ended_or_gone
+from service.body import MOST_AT_ONCE, ended_or_gone, receive_body
 from service.errors import ClientGoneError, EngineError
 from service.job import Job, Priority
 
@@ -38,8 +39,37 @@ async def stay() -> dict[str, Any]:
     raise AssertionError
 
 
+def sends(*pieces: bytes, then_leaves: bool = False) -> Callable[[], Awaitable[dict[str, Any]]]:
+    """A client that sends a body in these pieces."""
+    messages: list[dict[str, Any]] = [
+        {"type": "http.request", "body": piece, "more_body": True} for piece in pieces
+    ]
+    messages.append({"type": "http.disconnect"} if then_leaves else {"type": "http.request"})
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    return receive
+
+
 async def leave() -> dict[str, Any]:
     return {"type": "http.disconnect"}
+
+
+def test_a_body_takes_memory_as_it_comes_and_not_as_it_is_announced() -> None:
+    receiving = receive_body(sends(b"ab", then_leaves=True), announced_bytes=2**60, grow=lambda _: None)
+    with pytest.raises(ClientGoneError):
+        asyncio.run(receiving)
+
+
+@pytest.mark.parametrize(("announced_bytes", "told_of"), [(5, set()), (2, {5}), (None, {2, 5})])
+def test_only_what_goes_beyond_the_announced_length_is_told_of(
+    announced_bytes: int | None, told_of: set[int]
+) -> None:
+    told: set[int] = set()
+    receiving = receive_body(sends(b"ab", b"cde"), announced_bytes=announced_bytes, grow=told.add)
+    assert asyncio.run(receiving) == b"abcde"
+    assert told == told_of
 
 
 def test_jobs_are_yielded_as_they_end_and_at_once_if_they_have() -> None:

@@ -129,6 +129,41 @@ def test_a_head_that_is_too_long_is_refused_with_its_reason() -> None:
         wait_for(lambda: not running.server.server_state.connections)
 
 
+def test_a_head_after_a_refused_body_is_no_longer_than_any_other() -> None:
+    with serving(max_header_bytes=2000, max_read_samples=1000) as running, connect(running) as connection:
+        connection.sendall(head(4000))
+        assert answer(connection).startswith(b"HTTP/1.1 413")
+        connection.sendall(bytes(4000))
+        connection.sendall(b"POST /" + b"x" * 2000)
+        assert everything(connection).startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_long_head_behind_a_request_is_refused_when_that_is_answered() -> None:
+    caller = GatedCaller()
+    with serving(of(caller), max_header_bytes=2000) as running, connect(running) as connection:
+        caller.gate.clear()
+        connection.sendall(head(20) + bytes(20))
+        assert caller.waiting.wait(WAIT_S)
+        connection.sendall(b"POST /")
+        for _ in range(21):
+            connection.sendall(b"x" * 100)
+        caller.gate.set()
+        received = everything(connection)
+    assert received.startswith(b"HTTP/1.1 200") and b"}HTTP/1.1 431 " in received
+
+
+def test_a_head_behind_a_request_that_does_not_end_is_cut_off_when_that_is_answered() -> None:
+    caller = GatedCaller()
+    with serving(of(caller), header_s=0.2) as running, connect(running) as connection:
+        caller.gate.clear()
+        connection.sendall(head(20) + bytes(20))
+        assert caller.waiting.wait(WAIT_S)
+        connection.sendall(b"POST /v1/base")
+        caller.gate.set()
+        assert answer(connection).startswith(b"HTTP/1.1 200")
+        assert everything(connection) == b""
+
+
 def test_the_rest_of_a_refused_body_is_not_waited_for_for_ever() -> None:
     with serving(header_s=0.2, max_read_samples=1000) as running, connect(running) as connection:
         connection.sendall(head(4000) + bytes(100))

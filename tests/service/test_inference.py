@@ -66,7 +66,7 @@ def test_without_a_wish_every_output_comes(client: Any) -> None:
 
 
 def test_parameters_say_what_there_is_to_say_of_the_read(client: Any) -> None:
-    with pytest.raises(InferenceServerException, match="5000 Hz, not 4000 Hz"):
+    with pytest.raises(InferenceServerException, match="sampled at 5000 Hz, tiny takes 4000 Hz"):
         client.infer("tiny", [tensor(random_signal(10))], parameters={"sample_rate": 5000})
     said = {"sample_rate": 4000, "offset": 6, "scale": 1, "read_id": "r", "their_own": "x"}
     assert client.infer("tiny", [tensor(random_signal(10))], parameters=said)

@@ -74,8 +74,15 @@ def test_a_job_has_one_place_that_of_its_last_pushing() -> None:
 
 def test_who_waits_for_a_job_is_woken_by_it() -> None:
     queue = queue_of()
+    engine = queue.engine()
     popped: list[Job | None] = []
-    thread = threading.Thread(target=lambda: popped.append(queue.pop(lambda _: True)))
+
+    def wait() -> None:
+        with engine:
+            engine.wait_for(lambda: queue.has(lambda _: True))
+            popped.append(queue.pop(lambda _: True))
+
+    thread = threading.Thread(target=wait)
     thread.start()
     pushed = job("late")
     queue.push(pushed)
@@ -85,16 +92,9 @@ def test_who_waits_for_a_job_is_woken_by_it() -> None:
 
 def test_a_job_that_is_not_wanted_keeps_its_turn() -> None:
     queue = queue_of(job("first"), job("second", arrived_s=1))
-    assert queue.pop(lambda one: one.read.read_id == "first") is not None
-    popped: list[Job | None] = []
-    wanted = threading.Event()
-    thread = threading.Thread(target=lambda: popped.append(queue.pop(lambda _: wanted.is_set())))
-    thread.start()
-    wanted.set()
-    with queue.changed:
-        queue.changed.notify_all()
-    thread.join(WAIT_S)
-    assert [one.read.read_id for one in popped if one] == ["second"]
+    assert not queue.has(lambda one: one.read.read_id == "second")
+    assert queue.pop(lambda one: one.read.read_id == "second") is None
+    assert order(queue, 2) == ["first", "second"]
 
 
 def test_closing_fails_what_waits_and_what_comes() -> None:

@@ -3,7 +3,9 @@
 import asyncio
 import socket
 
-from service.server import listen
+import uvicorn
+
+from service.server import UVICORN, listen
 from service.settings import Settings
 
 
@@ -24,4 +26,6 @@ def test_answers_do_not_wait_for_acknowledgements() -> None:
             writer.close()
             return nodelay
 
-    assert asyncio.run(accepted_nodelay()) == 1
+    loop_factory = uvicorn.Config(None, **UVICORN).get_loop_factory()  # type: ignore[arg-type]
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        assert runner.run(accepted_nodelay()) == 1

@@ -161,7 +161,7 @@ def test_arrow_has_a_row_a_read_with_its_status(running: Running, streaming: Any
     assert [rows[read_id]["status"] for read_id in ("r0", "r1", "r2")] == [200, 422, 200]
     assert rows["r2"]["sequence"] == expected_sequence(mixed[2].signal)
     assert (rows["r2"]["samples"], rows["r2"]["stride"], sum(rows["r2"]["moves"])) == (200, 10, 20)
-    assert rows["r1"]["error"] == "5000 Hz, not 4000 Hz" and rows["r1"]["sequence"] is None
+    assert rows["r1"]["error"] == "sampled at 5000 Hz, tiny takes 4000 Hz" and rows["r1"]["sequence"] is None
 
 
 def test_fastq_has_a_record_without_bases_for_a_read_that_is_refused(
@@ -169,7 +169,7 @@ def test_fastq_has_a_record_without_bases_for_a_read_that_is_refused(
 ) -> None:
     lines = streaming(running, mixed, "text/x-fastq").read().decode().split("\n")
     records = {lines[at].split("\t")[0]: lines[at : at + 4] for at in range(0, 12, 4)}
-    assert records["@r1"] == ["@r1\ter:Z:422 5000 Hz, not 4000 Hz", "", "+", ""]
+    assert records["@r1"] == ["@r1\ter:Z:422 sampled at 5000 Hz, tiny takes 4000 Hz", "", "+", ""]
     assert records["@r2"][1] == expected_sequence(mixed[2].signal)
 
 
@@ -179,7 +179,11 @@ def test_sam_has_one_header_and_flags_a_read_that_is_refused(
     lines = streaming(running, mixed, "text/x-sam").read().decode().splitlines()
     assert [line[:3] for line in lines[:2]] == ["@HD", "@PG"] and len(lines) == 5
     records = {line.split("\t")[0]: line.split("\t") for line in lines[2:]}
-    assert records["r1"][1] == "516" and records["r1"][9:] == ["*", "*", "er:Z:422 5000 Hz, not 4000 Hz"]
+    assert records["r1"][1] == "516" and records["r1"][9:] == [
+        "*",
+        "*",
+        "er:Z:422 sampled at 5000 Hz, tiny takes 4000 Hz",
+    ]
     assert records["r0"][1] == "4" and records["r0"][9] == expected_sequence(mixed[0].signal)
 
 

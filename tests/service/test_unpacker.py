@@ -70,7 +70,9 @@ def test_what_a_file_says_of_a_read_is_in_its_record(running: Running, tmp_path:
     assert "fn:Z:" not in record
 
 
-def test_a_read_that_cannot_be_used_costs_no_other(running: Running) -> None:
+def test_a_read_that_cannot_be_used_costs_no_other(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
     good, strange, empty = some_reads(3)
     strange = replace(strange, sample_rate=5000.0)
     empty = replace(empty, signal=np.zeros(0, np.int16))
@@ -80,12 +82,13 @@ def test_a_read_that_cannot_be_used_costs_no_other(running: Running) -> None:
     told = {(answer["read_id"], answer.get("error", {}).get("detail", "")[:30]) for answer in answers}
     assert told == {
         (good.read_id, ""),
-        (strange.read_id, "5000 Hz, not 4000 Hz"),
+        (strange.read_id, "sampled at 5000 Hz, tiny takes"),
         (empty.read_id, "the signal is empty"),
         ("___b", "the read id '@ä b' cannot name"),
         (good.read_id, "a read of this id came before "),
     }
     assert {answer["error"]["status"] for answer in answers if "error" in answer} == {422}
+    assert "request failed" not in caplog.text
 
 
 def test_a_file_without_a_read_that_can_be_called_is_refused_whole(running: Running, tmp_path: Path) -> None:
