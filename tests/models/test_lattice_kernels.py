@@ -11,7 +11,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import interpreted_kernels
 import numpy as np
 import pytest
 import torch
@@ -19,6 +18,7 @@ from sequence_scores import lifelike_scores, random_scores
 
 from models import batch_decode
 
+BLANK = 1.5
 LIFELIKE = lifelike_scores(3, 25, 3)[None]
 SCORES = {
     "16 states": np.stack([random_scores(seed, 15, 2) for seed in range(2)]),
@@ -44,7 +44,8 @@ def interpreted(triton: ModuleType, tmp_path_factory: pytest.TempPathFactory) ->
     np.savez(folder / "scores.npz", **SCORES)
     root = Path(batch_decode.__file__).parents[1]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, interpreted_kernels.__file__, "scores.npz", "results.npz"]
+    script = root / "tests/interpreted_kernels.py"
+    command = [sys.executable, str(script), "scores.npz", "results.npz", str(BLANK)]
     subprocess.run(command, cwd=folder, env=environment, check=True, timeout=300)
     return dict(np.load(folder / "results.npz"))
 
@@ -55,8 +56,8 @@ def test_best_paths_and_lattices_are_those_of_plain_torch(
 ) -> None:
     scores = torch.from_numpy(SCORES[name])
     moves, path, sure, alpha, beta = (interpreted[f"{name}/{number}"] for number in range(5))
-    steps = batch_decode.best_path(scores, interpreted_kernels.BLANK)
-    lattice = batch_decode.lattice(scores, interpreted_kernels.BLANK)
+    steps = batch_decode.best_path(scores, BLANK)
+    lattice = batch_decode.lattice(scores, BLANK)
     np.testing.assert_array_equal(moves, steps.moves)
     np.testing.assert_array_equal(path, steps.path)
     np.testing.assert_allclose(sure, steps.sure, atol=1e-5)
