@@ -137,22 +137,21 @@ def _checked(content: bytes, body: Body, model: str) -> dict[str, Any]:
             # Where many reads can be asked for, one that is refused has a record and no status of its own.
             raise _refused_record(answer["error"])
         sequence, qstring = answer["sequence"], answer["qstring"]
-        said = {name: answer[name] for name in ("model", "read_id", "samples", "bases")}
         bases, qualities = len(sequence), len(qstring)
+        expected = (
+            ("model", answer["model"], model or answer["model"]),
+            ("read_id", answer["read_id"], body.read_id),
+            ("samples", answer["samples"], body.samples),
+            ("bases", answer["bases"], bases),
+        )
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise CallError(f"malformed answer: {error!r}") from error
-    expected = {
-        "model": model or said["model"],
-        "read_id": body.read_id,
-        "samples": body.samples,
-        "bases": bases,
-    }
-    for name, value in expected.items():
-        if said[name] != value:
-            raise CallError(f"wrong answer: {name} is {said[name]!r}, not {value!r}")
+    for name, said, value in expected:
+        if said != value:
+            raise CallError(f"wrong answer: {name} is {said!r}, not {value!r}")
     if qualities != bases:
         raise CallError(f"wrong answer: {bases} bases with {qualities} qualities")
-    return dict(answer)
+    return answer  # type: ignore[no-any-return]  # what a JSON document is, orjson leaves open
 
 
 def _refused_record(problem: Mapping[str, Any]) -> CallError:
