@@ -93,11 +93,11 @@ def _answer(read_id: str, samples: int) -> bytes:
 
 
 class Clock:
-    """The measured part of a sender's run; `sent` is called after each answer."""
+    """The measured part of a sender's run, which begins with its first answer; `sent` is called after each."""
 
     def __init__(self, seconds: float) -> None:
-        now_s = time.perf_counter()
-        self._from_s, self._until_s = now_s + SETTLE_SHARE * seconds, now_s + (1 + SETTLE_SHARE) * seconds
+        self._seconds = seconds
+        self._from_s = self._until_s = 0.0
         self._requests = 0
         self._began: tuple[float, float, float] | None = None
         self._ended: tuple[float, float, float] | None = None
@@ -105,6 +105,9 @@ class Clock:
     def sent(self) -> bool:
         """Count a request; say whether there is time for another."""
         now_s = time.perf_counter()
+        if not self._from_s:
+            self._from_s = now_s + SETTLE_SHARE * self._seconds
+            self._until_s = self._from_s + self._seconds
         if self._began is None:
             if now_s >= self._from_s:
                 self._began = self._now()
