@@ -93,7 +93,7 @@ def _answer(read_id: str, samples: int) -> bytes:
 
 
 class Clock:
-    """The measured part of a sender's run, which begins with its first answer; `sent` is called after each."""
+    """The measured part of a sender's run, which begins with its first answer; `sent` is told of each."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -259,9 +259,7 @@ def send_with_fiveways(port: int, requests: Sequence[Request], connections: int,
     Caller.crew = crew
     url = f"http://127.0.0.1:{port}"
     endless = float("inf")
-    crew.begin(
-        shift.Assignment("basecall", url, None, "", "keep-alive", None, 0.0, 0.0, endless, endless)
-    )
+    crew.begin(shift.Assignment("basecall", url, None, "", "keep-alive", None, 0.0, 0.0, endless, endless))
     _run_locust(Caller, port, connections)
 
 
@@ -389,10 +387,10 @@ def main() -> None:
         return
     measured = measure(arguments)
     for row in measured["results"]:
-        cpu, speed = row["cpu_s_per_gb"], row["gb_per_s"]
+        cpu, kernel, speed = row["cpu_s_per_gb"], row["system_s_per_gb"], row["gb_per_s"]
         print(
             f"{row['body_bytes']:>9,} bytes  {row['sender']:<9} {cpu['median']:6.3f} CPU s/GB"
-            f" [{cpu['min']:.3f}, {cpu['max']:.3f}], {row['system_s_per_gb']['median']:.3f} of it in the kernel"
+            f" [{cpu['min']:.3f}, {cpu['max']:.3f}], {kernel['median']:.3f} of it in the kernel"
             f"  {speed['median']:6.3f} GB/s",
             file=sys.stderr,
         )
