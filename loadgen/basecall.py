@@ -25,6 +25,7 @@ from loadgen.directing import Director
 from loadgen.errors import PathError, PlanError
 from loadgen.foreman import Foreman
 from loadgen.options import add_arguments, check, read_source, set_defaults, take_plan, typed_paths
+from loadgen.paths import check_url
 from loadgen.sender import Sender
 from loadgen.shift import Outcome, Shift
 from reads.errors import ReadsError
@@ -78,6 +79,7 @@ def set_up(environment: Environment, runner: Runner, **_: object) -> None:
             paths = plan.paths if plan else typed_paths(options)
             # Locust wants a host, also where the paths have theirs.
             environment.host = paths[0].url if paths else environment.host
+            _check_host(environment)
         if not isinstance(runner, MasterRunner):
             BasecallUser.crew = Crew()
             foreman = Foreman(environment, runner, BasecallUser.crew, BasecallUser.arena)
@@ -97,6 +99,15 @@ def set_up(environment: Environment, runner: Runner, **_: object) -> None:
     director.listen()
     if not director.has_interrupts:
         _leave_interrupts_to_locust()
+
+
+def _check_host(environment: Environment) -> None:
+    """Raise PathError where users could not be sent to the host, or have none and are not asked for one."""
+    options = environment.parsed_options
+    if environment.host:
+        check_url("--host", environment.host)
+    elif options.headless or options.autostart:
+        raise PathError("nowhere to send to: name --host http://10.0.0.7:8000, or --path NAME=URL")
 
 
 def _leave_interrupts_to_locust() -> None:

@@ -1,7 +1,7 @@
 """One user's way to the service: HTTP over a path, from the network namespace the path begins in.
 
-An answer is either right or an error that says what is wrong with it; nothing is retried. Built on
-geventhttpclient, which is what locust's FastHttpUser sends with. Knows neither schedules nor statistics.
+An answer is either right or an error that says what is wrong with it; nothing is retried. Knows neither
+schedules nor statistics.
 """
 
 import re
@@ -12,23 +12,17 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-import gevent.socket
-import gevent.ssl
 import orjson
-from geventhttpclient.client import HTTPClient
-from geventhttpclient.connectionpool import ConnectionPool, SSLConnectionPool
 from geventhttpclient.response import HTTPParseError, HTTPSocketPoolResponse
 from geventhttpclient.url import URL
 
 from loadgen.bodies import Body
+from loadgen.connection import PathConnection
 from loadgen.errors import CallError, RejectedError
-from loadgen.paths import open_socket
 from loadgen.plan import Connection
 from loadgen.tally import STAGES
 from reads.wire import JSON, OCTET_STREAM
 
-RECEIVE_BYTES = 64 * 1024
-"""Bytes taken from a socket at once."""
 NDJSON = "application/x-ndjson"
 MAX_RETRY_AFTER_S = 60.0
 """The longest a user stays away on the service's word."""
@@ -71,8 +65,7 @@ class BasecallClient:
         self._model = model
         self._prefix = target.path.rstrip("/")
         self._model_query = f"model={quote(model)}" if model else ""
-        self._headers = {"Connection": "close"} if connection == "new" else {}
-        self._http = _PathHTTPClient(
+        self._connection = PathConnection(
             target,
             netns=netns,
             keep_alive=connection == "keep-alive",
@@ -90,16 +83,14 @@ class BasecallClient:
 
     def close(self) -> None:
         """Close the connection."""
-        self._http.close()
+        self._connection.close()
 
     def basecall(self, body: Body) -> Answer:
         """Send one body and return its answer. Raises CallError, of these RejectedError for a 503."""
         query = "&".join(filter(None, (body.query, self._model_query)))
         uri = f"{self._prefix}/v1/basecall{query and '?' + query}"
         started_s = time.perf_counter()
-        # TLS makes a copy of its own, and knows no views.
-        sent = bytes(body.content) if self._http.ssl else body.content
-        response, content = self._request("POST", uri, sent, body.media_type)
+        response, content = self._request("POST", uri, body.content, body.media_type)
         client_ms = (time.perf_counter() - started_s) * 1e3
         if response.status_code != 200:
             raise _refusal(response, content)
@@ -125,10 +116,9 @@ class BasecallClient:
     ) -> tuple[HTTPSocketPoolResponse, bytes]:
         # Of a body that can have many reads, the answer is a line a read: here there is one.
         accept = JSON if media_type == OCTET_STREAM else NDJSON
-        said = {"Content-Type": media_type, "Accept": accept} if media_type else {}
-        headers = self._headers | said
+        fields = f"Content-Type: {media_type}\r\nAccept: {accept}\r\n" if media_type else ""
         try:
-            response = self._http.request(method, uri, body=body, headers=headers)
+            response = self._connection.request(method, uri, fields, body)
             return response, response.read()
         except (OSError, HTTPParseError) as error:
             raise CallError(f"{type(error).__name__}: {error}") from error
@@ -147,22 +137,21 @@ def _checked(content: bytes, body: Body, model: str) -> dict[str, Any]:
             # Where many reads can be asked for, one that is refused has a record and no status of its own.
             raise _refused_record(answer["error"])
         sequence, qstring = answer["sequence"], answer["qstring"]
-        said = {name: answer[name] for name in ("model", "read_id", "samples", "bases")}
         bases, qualities = len(sequence), len(qstring)
+        expected = (
+            ("model", answer["model"], model or answer["model"]),
+            ("read_id", answer["read_id"], body.read_id),
+            ("samples", answer["samples"], body.samples),
+            ("bases", answer["bases"], bases),
+        )
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise CallError(f"malformed answer: {error!r}") from error
-    expected = {
-        "model": model or said["model"],
-        "read_id": body.read_id,
-        "samples": body.samples,
-        "bases": bases,
-    }
-    for name, value in expected.items():
-        if said[name] != value:
-            raise CallError(f"wrong answer: {name} is {said[name]!r}, not {value!r}")
+    for name, said, value in expected:
+        if said != value:
+            raise CallError(f"wrong answer: {name} is {said!r}, not {value!r}")
     if qualities != bases:
         raise CallError(f"wrong answer: {bases} bases with {qualities} qualities")
-    return dict(answer)
+    return answer  # type: ignore[no-any-return]  # what a JSON document is, orjson leaves open
 
 
 def _refused_record(problem: Mapping[str, Any]) -> CallError:
@@ -187,68 +176,3 @@ def _refusal(response: HTTPSocketPoolResponse, content: bytes) -> CallError:
             f"503 {words}", retry_after_s=min(float(after), MAX_RETRY_AFTER_S) if after.isdigit() else 0.0
         )
     return CallError(f"{status} {words}")
-
-
-class _ViewSocket(gevent.socket.socket):  # type: ignore[misc]  # untyped here
-    """A socket that sends views of memory as they are: geventhttpclient sends whatever is not bytes as a
-    file."""
-
-    def sendfile(self, file: memoryview) -> None:
-        """Send the whole of a view, without a copy."""
-        self.sendall(file)
-
-
-class _PathPool(ConnectionPool):  # type: ignore[misc]  # untyped here
-    """geventhttpclient's pool, but for where its sockets are opened and whether they are kept."""
-
-    netns: str | None = None
-    keep_alive: bool = True
-    _addresses: Any = None
-
-    def _resolve(self) -> Any:
-        """Look the host up once, so that a new connection costs a connection and nothing else."""
-        if self._addresses is None:
-            self._addresses = super()._resolve()
-        return self._addresses
-
-    def _create_tcp_socket(self, family: int, socktype: int, protocol: int) -> gevent.socket.socket:
-        sock = open_socket(self.netns, family, socktype, protocol)
-        # gevent's kind of socket, whether or not this process was patched to know no other.
-        return _ViewSocket(family, socktype, protocol, fileno=sock.detach())
-
-    def after_connect(self, sock: gevent.socket.socket) -> None:
-        """Send the end of a body at once."""
-        sock.setsockopt(gevent.socket.IPPROTO_TCP, gevent.socket.TCP_NODELAY, 1)
-
-    def return_socket(self, sock: gevent.socket.socket) -> None:
-        """Keep the connection for the next request, or close it."""
-        if self.keep_alive:
-            super().return_socket(sock)
-        else:
-            self.release_socket(sock)
-
-
-class _TlsPathPool(_PathPool, SSLConnectionPool):  # type: ignore[misc]  # untyped here
-    """The same over TLS; as with locust's FastHttpUser, certificates are not verified."""
-
-
-def _trusting_context(**_certificates: str) -> gevent.ssl.SSLContext:
-    context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = gevent.ssl.CERT_NONE
-    return context
-
-
-class _PathHTTPClient(HTTPClient):  # type: ignore[misc]  # untyped here
-    """geventhttpclient's client, with one connection from the pools above."""
-
-    def __init__(self, target: URL, *, netns: str | None, keep_alive: bool, **timeouts: float) -> None:
-        super().__init__(target.host, target.port, block_size=RECEIVE_BYTES)
-        self.ssl = target.scheme == "https"
-        pool_class = _TlsPathPool if self.ssl else _PathPool
-        tls = {"insecure": True, "ssl_context_factory": _trusting_context} if self.ssl else {}
-        self._connection_pool = pool_class(
-            target.host, target.port, target.host, target.port, size=1, **timeouts, **tls
-        )
-        self._connection_pool.netns = netns
-        self._connection_pool.keep_alive = keep_alive

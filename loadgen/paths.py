@@ -45,7 +45,7 @@ class Path:
             raise PathError(
                 f"{self.name!r} is no name for a path: write letters, digits and . _ / - as in pod/clusterip"
             )
-        _check_url(self.name, self.url)
+        check_url(f"path {self.name}", self.url)
 
 
 def parse_paths(typed: Iterable[str]) -> tuple[Path, ...]:
@@ -92,15 +92,15 @@ def open_socket(netns: str | None, family: int, kind: int, protocol: int = 0) ->
         return socket.socket(family, kind, protocol)
 
 
-def _check_url(name: str, url: str) -> None:
-    """Raise PathError where `url` is not the root of an HTTP service."""
+def check_url(whose: str, url: str) -> None:
+    """Raise PathError where `url`, which is `whose`, is not the root of an HTTP service."""
     example = "http://10.0.0.7:8000"
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname, parts.port
     except ValueError as error:
-        raise PathError(f"path {name}: {url!r} is no URL ({error}); write it as in {example}") from error
+        raise PathError(f"{whose}: {url!r} is no URL ({error}); write it as in {example}") from error
     if parts.scheme not in {"http", "https"} or not host:
-        raise PathError(f"path {name}: {url!r} is no URL to dial; write it as in {example}")
+        raise PathError(f"{whose}: {url!r} is no URL to dial; write it as in {example}")
     if parts.query or parts.fragment or parts.username is not None:
-        raise PathError(f"path {name}: {url!r} has more than scheme, host, port and prefix, as in {example}")
+        raise PathError(f"{whose}: {url!r} has more than scheme, host, port and prefix, as in {example}")

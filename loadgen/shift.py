@@ -224,7 +224,9 @@ class Shift:
         return self.windows[min(number, len(self.windows) - 1)]
 
     def _answer(self, client: BasecallClient, body: Body, left_s: float) -> Answer:
-        with gevent.Timeout(None if math.isinf(left_s) else max(0.0, left_s)) as drained:
+        if math.isinf(left_s):
+            return client.basecall(body)
+        with gevent.Timeout(max(0.0, left_s)) as drained:
             try:
                 return client.basecall(body)
             except gevent.Timeout as timeout:

@@ -203,6 +203,8 @@ def test_pieces_models_and_connections_are_as_asked_for(server: WireServer) -> N
         (("--path", "host"), "'host' is not NAME=URL"),
         (("--find", "peak"), "--find peak needs an objective: --slo-p99-ms"),
         (("--arrival-rate", "-1"), "-1 is not at least 0"),
+        (("--host", "10.0.0.7:8000"), "--host: '10.0.0.7:8000' is no URL to dial"),
+        (("--host", ""), "nowhere to send to: name --host"),
     ],
 )
 def test_what_makes_no_sense_ends_with_a_reason(arguments: tuple[str, ...], why: str) -> None:
