@@ -84,7 +84,8 @@ def simulate(
         typer.echo(f"fiveways simulate: {error}", err=True)
         raise typer.Exit(2) from error
     except (OSError, BrokenProcessPool) as error:
-        typer.echo(f"fiveways simulate: {output}: {error}", err=True)
+        why = str(error) if str(output) in str(error) else f"{output}: {error}"
+        typer.echo(f"fiveways simulate: {why}", err=True)
         raise typer.Exit(1) from error
     summary = {
         "reads": str(output),

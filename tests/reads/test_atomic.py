@@ -29,3 +29,11 @@ def test_failure_leaves_what_was_there(tmp_path: Path) -> None:
 def test_a_missing_folder_is_an_error_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no folder"), replacing(tmp_path / "no" / "a.txt"):
         pytest.fail("the block ran")
+
+
+def test_a_folder_that_takes_no_file_is_an_error_that_names_the_file_and_not_the_temporary_one() -> None:
+    with (
+        pytest.raises(OSError, match=r"^/proc/a\.pod5 cannot be written: No such file"),
+        replacing(Path("/proc/a.pod5")),
+    ):
+        pytest.fail("the block ran")

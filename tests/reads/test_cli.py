@@ -127,3 +127,11 @@ def test_a_reference_that_is_not_fasta_is_one_line(tmp_path: Path, content: byte
     assert result.stderr.count("\n") == 1
     assert str(reference) in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["ref.fa"]
+
+
+@pytest.mark.parametrize("suffix", ["fast5", "pod5"])
+def test_a_place_that_takes_no_file_is_one_line_that_names_it(suffix: str) -> None:
+    result = run("-o", f"/proc/out.{suffix}", "-n", 1)
+    assert result.exit_code != 0
+    (line,) = result.stderr.splitlines()
+    assert line == f"fiveways simulate: /proc/out.{suffix} cannot be written: No such file or directory"
