@@ -192,9 +192,9 @@ def reread(file: File, baseline: str, delta: float, out: File, *, as_json: bool)
     with complaints():
         repeats = read_repeats(file)
         reanalysis = reanalyse(repeats, baseline=baseline, delta=delta)
-    folder = out / file.stem
-    folder.mkdir(parents=True, exist_ok=True)
-    page, said = write_reanalysis(reanalysis, repeats, file.name, folder)
+        folder = out / file.stem
+        folder.mkdir(parents=True, exist_ok=True)
+        page, said = write_reanalysis(reanalysis, repeats, file.name, folder)
     if as_json:
         typer.echo(said.decode())
     else:
@@ -247,13 +247,13 @@ def _progress() -> Iterator[Callable[[Run], None]]:
 @contextmanager
 def complaints(misuse: type[Exception] = PathError) -> Iterator[None]:
     """Turn what is wrong into a message on stderr and an exit status: 2 for what was typed, which is `misuse`
-    and whatever can be nothing else, and 1 for all else."""
+    and whatever can be nothing else, and 1 for all else, such as a folder that cannot be written."""
     try:
         yield
     except (misuse, PathError, PlanError, ReadsError, ResultsError) as error:
         typer.echo(f"fiveways: {error}", err=True)
         raise typer.Exit(MISUSED) from error
-    except LoadgenError as error:
+    except (LoadgenError, OSError) as error:
         typer.echo(f"fiveways: {error}", err=True)
         raise typer.Exit(FAILED) from error
 
@@ -269,7 +269,10 @@ def load_run(kind: Kind, folder: File) -> Run:
 
 
 def new_folder(out: File) -> File:
-    """Make a folder in `out`, named after the time."""
+    """Make a folder in `out`, named after the time. Raises OSError that names it where that cannot be."""
     folder = out / time.strftime("%Y%m%d-%H%M%S")
-    folder.mkdir(parents=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise type(error)(f"{folder} cannot be made: {error.strerror}") from error
     return folder

@@ -19,6 +19,7 @@ from wire_server import WireServer, serving
 
 from loadgen.analysis import analyse
 from loadgen.cli import report
+from loadgen.commands import new_folder
 from loadgen.observation import append_observation, read_observations
 from loadgen.results import BLOCKS, Run, load, save
 
@@ -202,6 +203,18 @@ def test_a_path_that_a_lab_cannot_have_is_used_wrongly(tmp_path: Path) -> None:
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
     assert "macvlan/clusterip is n/a by construction" in line
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("system,path,repeat,value,order\nA,direct,1,9,1\nA,b,1,8,2\nA,direct,2,9,3\nA,b,2,7,4\n")
+    with pytest.raises(OSError, match=r"file/\d{8}-\d{6} cannot be made: Not a directory"):
+        new_folder(file)
+    ended = reported("--import", file, "--baseline", "direct", "--out", file)
+    assert ended.exit_code == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("fiveways: ")
+    assert "Not a directory" in line
 
 
 def test_a_report_is_made_again_from_the_blocks(tmp_path: Path) -> None:
