@@ -81,6 +81,11 @@ def evaluate(
         complain(error)
         raise typer.Exit(1) from error
     comparison = compare_two(evaluations)
+    if as_json:
+        typer.echo(json.dumps(as_plain(evaluations, comparison), allow_nan=False))
+    else:
+        console = Console(width=None if sys.stdout.isatty() else TABLE_COLUMNS)
+        console.print(tables(evaluations, comparison))
     if html:
         conditions = {
             "reads": ", ".join(map(str, reads)),
@@ -89,14 +94,13 @@ def evaluate(
             "device": device,
             "not usable": str(len(refused)),
         }
-        with replacing(html) as temporary:
-            temporary.write_text(render(evaluations, comparison, conditions), encoding="utf-8")
+        try:
+            with replacing(html) as temporary:
+                temporary.write_text(render(evaluations, comparison, conditions), encoding="utf-8")
+        except OSError as error:
+            complain(error)
+            raise typer.Exit(1) from error
         typer.echo(f"wrote {html}", err=True)
-    if as_json:
-        typer.echo(json.dumps(as_plain(evaluations, comparison), allow_nan=False))
-    else:
-        console = Console(width=None if sys.stdout.isatty() else TABLE_COLUMNS)
-        console.print(tables(evaluations, comparison))
     raise typer.Exit(1 if refused else 0)
 
 

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from models.basecaller import Basecaller
 from models.caller import Caller
@@ -13,6 +13,7 @@ from models.errors import ModelError, UnknownModelError
 from models.fleet import Fleet
 from models.null import NullCaller
 from models.weights import load_network
+from reads.atomic import replacing
 
 ZOO = Path(__file__).parent / "zoo"
 DEFAULT = "r9.4.1_fast@v2"
@@ -77,6 +78,6 @@ def find_device(device: str) -> torch.device:
 
 def write_weights(tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Write weights as 16-bit floats, whole or not at all."""
-    partial = path.with_suffix(".partial")
-    save_file({name: value.half().contiguous() for name, value in tensors.items()}, partial)
-    partial.replace(path)
+    content = save({name: value.half().contiguous() for name, value in tensors.items()})
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
