@@ -8,7 +8,7 @@ on sending a body that was refused. A head that is too long is refused. Accepted
 import asyncio
 import re
 from http import HTTPStatus
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -42,7 +42,7 @@ class ConnectionGuard(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect a request."""
-        super().connection_made(transport)
+        super().connection_made(JoinedWrites(transport, self.loop))  # type: ignore[arg-type]
         # Whatever the kernel does not take at once is waited for: pause_writing tells of every slow reader.
         # Not at 0: TLS counts from `high` on, and would pause for nothing.
         self.transport.set_write_buffer_limits(high=1, low=0)
@@ -134,6 +134,44 @@ class ConnectionGuard(HttpToolsProtocol):
         _cancel(self._head_limit)
         _cancel(self._answer_limit)
         super().connection_lost(exc)
+
+
+class JoinedWrites:
+    """A transport that writes a head and the body behind it at once: what is written waits for more until the
+    loop's next turn, and no longer. In all else the transport it is made of."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held: bytes | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the transport has."""
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write with what is held, or hold."""
+        if self._held is None:
+            self._held = data
+            self._loop.call_soon(self._flush)
+        else:
+            held, self._held = self._held, None
+            self._transport.writelines((held, data))
+
+    def close(self) -> None:
+        """Close once all is written."""
+        self._flush()
+        self._transport.close()
+
+    def write_eof(self) -> None:
+        """Write no more."""
+        self._flush()
+        self._transport.write_eof()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, None
+        if held is not None and not self._transport.is_closing():
+            self._transport.write(held)
 
 
 def crowded(app: ASGIApp) -> ASGIApp:

@@ -1,10 +1,11 @@
-"""An engine: one device working through the reads of a queue, three threads and three places in a row.
+"""An engine: one device working through the reads of a queue, a few threads and three places in a row.
 
 fill (queue -> chunks in the open batch) -> score (the network) -> finish (decode -> stitch -> answer). A
 thread goes with its batch from place to place, so that nothing is handed over; while one batch is scored, the
 next is being filled and the one before decoded. All wait, and none polls. A device that works by itself is
-asked for a batch while it works on the one before, and finish waits for it. An engine that fails answers its
-batch, loads its caller anew and goes on. Knows neither requests nor the event loop.
+asked for as many batches ahead as its caller says, also while one is decoded, and finish waits for it. An
+engine that fails answers its batches, loads its caller anew and goes on. Knows neither requests nor the event
+loop.
 """
 
 import logging
@@ -33,10 +34,8 @@ STALL_S = 120.0
 """An engine that works this long on one step is not healthy."""
 JOIN_S = 5.0
 """How long a stopping engine is waited for: a batch cannot be interrupted."""
-
-
-THREADS = 3
-"""One for each place."""
+PLACES = 3
+"""Fill, score, finish."""
 
 
 class Engine:
@@ -67,7 +66,10 @@ class Engine:
         self._filling = False
         """Whether a thread is cutting a read, or restarting; `queue.lock` guards this and the next."""
         self._scoring = False
-        """Whether a batch is being scored, or waits for the one before it to be finished."""
+        """Whether a batch is being scored, or waits until fewer before it are to be finished."""
+        unfinished = max(1, caller.in_flight)
+        self._unfinished = threading.Semaphore(unfinished)
+        """Places for batches that were scored: one is finished, on the others a device works meanwhile."""
         self._finishing = threading.Lock()
         self._failures = 0
         self._broken = False
@@ -77,7 +79,7 @@ class Engine:
         self._finished_s = 0.0
         self._threads = [
             threading.Thread(target=self._work, name=f"{device} {number}", daemon=True)
-            for number in range(THREADS)
+            for number in range(PLACES - 1 + unfinished)
         ]
 
     @property
@@ -131,16 +133,17 @@ class Engine:
         try:
             scores = caller.score(batch.signal())
         except Exception as error:  # noqa: BLE001 - whatever a device may raise, the next batch goes on
-            self._failed(batch, error)
+            self._failed(batch, caller, error)
             self._free_scoring()
             return True
         finally:
             del self._busy_since_s["score"]
         score_s = time.monotonic() - began_s
-        with self._finishing:
-            # Not before: no more than two batches' scores are in memory.
+        with self._unfinished:
+            # Not before: no more batches' scores are in memory than these and the next one's.
             self._free_scoring()
-            self._finish(batch, scores, caller, began_s=began_s, score_s=score_s)
+            with self._finishing:
+                self._finish(batch, scores, caller, began_s=began_s, score_s=score_s)
         return True
 
     def _give_up(self) -> None:
@@ -287,7 +290,7 @@ class Engine:
             waited_s = time.monotonic() - finishing_s
             shares = batch.shares(caller.decode(scores))
         except Exception as error:  # noqa: BLE001 - as for scoring
-            self._failed(batch, error)
+            self._failed(batch, caller, error)
         else:
             self._failures = 0
             decode_s = time.monotonic() - finishing_s - waited_s
@@ -323,7 +326,7 @@ class Engine:
 
     # Failures, in either place.
 
-    def _failed(self, batch: Batch, error: Exception) -> None:
+    def _failed(self, batch: Batch, caller: Caller, error: Exception) -> None:
         if out_of_memory(error) and batch.rows > 1:
             self._capacity = max(1, batch.rows // 2)
             logger.warning(
@@ -334,8 +337,10 @@ class Engine:
                     self._queue.push(job)
             return
         logger.error("batch failed", exc_info=error, extra={"device": self.device, "chunks": batch.rows})
-        self._failures += 1
-        self._put_down()
+        # All that were in flight fail with the first, some when the caller has been loaded anew.
+        if caller is self._caller and not self._broken:
+            self._failures += 1
+            self._put_down()
         self._fail(batch, "the engine failed on the batch that this read was in")
 
     def _fail(self, batch: Batch, why: str) -> None:

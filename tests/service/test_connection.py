@@ -1,12 +1,16 @@
 """Clients that are slow, gone, too many or too greedy: what becomes of them, on raw sockets."""
 
+import asyncio
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from live_service import WAIT_S, GatedCaller, Running, of, random_signal, serving, wait_for
+
+from service.connection import JoinedWrites
 
 
 def connect(running: Running, **options: Any) -> socket.socket:
@@ -284,3 +288,65 @@ def test_requests_that_come_at_once_on_one_connection_are_answered_in_order() ->
         assert [received.index(b'"r%d"' % n) for n in range(5)] == sorted(
             received.index(b'"r%d"' % n) for n in range(5)
         )
+
+
+def test_an_answer_comes_in_one_piece() -> None:
+    with serving() as running, connect(running) as connection:
+        for _ in range(5):
+            connection.sendall(head(2000) + bytes(2000))
+            headers, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+            assert f"content-length: {len(body)}".encode() in headers.split(b"\r\n")
+            assert body.endswith(b"}")
+
+
+class Written(asyncio.Transport):
+    """Notes what it is told to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Any] = []
+
+    def is_closing(self) -> bool:
+        return bool({"abort", "close"} & set(self.told))
+
+    def write(self, data: Any) -> None:
+        self.told.append(data)
+
+    def writelines(self, list_of_data: Any) -> None:
+        self.told.append(tuple(list_of_data))
+
+    def abort(self) -> None:
+        self.told.append("abort")
+
+    def close(self) -> None:
+        self.told.append("close")
+
+    def write_eof(self) -> None:
+        self.told.append("eof")
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([], [b"one"]),
+        (["two"], [(b"one", b"two")]),
+        (["two", "three"], [(b"one", b"two"), b"three"]),
+        (["close"], [b"one", "close"]),
+        (["eof"], [b"one", "eof"]),
+        (["abort"], ["abort"]),
+    ],
+)
+def test_what_is_written_waits_for_more_no_longer_than_the_loop_s_turn(
+    steps: list[str], expected: list[Any]
+) -> None:
+    async def told() -> list[Any]:
+        transport = Written()
+        joined = JoinedWrites(transport, asyncio.get_running_loop())
+        acts = {"close": joined.close, "eof": joined.write_eof, "abort": joined.abort}
+        joined.write(b"one")
+        for step in steps:
+            acts.get(step, partial(joined.write, step.encode()))()
+        await asyncio.sleep(0)
+        return transport.told
+
+    assert asyncio.run(told()) == expected

@@ -325,6 +325,69 @@ def test_a_device_that_works_by_itself_has_its_next_batch_before_it_is_done() ->
     assert caller.waited_s[0] <= first.compute_s <= passed_s - first.decode_s
 
 
+class AheadCaller(GatedCaller):
+    """Of a device that works by itself on as many batches as told; decoding waits for the gate."""
+
+    def __init__(self, in_flight: int) -> None:
+        super().__init__()
+        self.in_flight = in_flight
+
+    def score(self, batch: NDArray[np.float32]) -> Any:
+        self.batches.append(len(batch))
+        return TinyCaller.score(self, batch)
+
+    def decode(self, scores: Any) -> Sequence[ChunkCall]:
+        self.waiting.set()
+        assert self.gate.wait(WAIT_S)
+        return super().decode(scores)
+
+
+@pytest.mark.parametrize(("in_flight", "begun"), [(0, 2), (1, 2), (2, 3)])
+def test_while_a_batch_is_decoded_a_device_has_as_many_more_as_its_caller_says(
+    in_flight: int, begun: int
+) -> None:
+    caller = AheadCaller(in_flight)
+    caller.gate.clear()
+    signals = [random_signal(100, seed=n) for n in range(begun + 2)]
+    with working(caller) as model:
+        jobs = []
+        for number, signal in enumerate(signals[:begun], 1):
+            jobs.append(submit(model, signal))
+            wait_for(lambda number=number: len(caller.batches) == number)
+        assert caller.waiting.wait(WAIT_S)
+        jobs += [submit(model, signal) for signal in signals[begun:]]
+        wait_for(lambda: all(job.is_open and not job.pending for job in jobs))
+        caller.gate.set()
+        assert [sequence(job) for job in jobs] == [expected_sequence(signal) for signal in signals]
+    # Those that came too late to be begun had time to come together.
+    assert caller.batches == [1] * begun + [2]
+
+
+class DyingCaller(AheadCaller):
+    """Fails whatever was asked of it, once the gate is open."""
+
+    def decode(self, scores: Any) -> Sequence[ChunkCall]:
+        super().decode(scores)
+        raise RuntimeError("CUDA error: the device fell off the bus")
+
+
+def test_a_device_that_fails_with_several_batches_is_restarted_once() -> None:
+    dying, metrics = DyingCaller(2), Metrics()
+    dying.gate.clear()
+    callers: list[Caller] = [dying, TinyCaller()]
+    with ServedModel(lambda _device: callers.pop(0), ["0"], metrics) as model:
+        jobs = []
+        for number in range(1, 4):
+            jobs.append(submit(model, random_signal(100)))
+            wait_for(lambda number=number: len(dying.batches) == number)
+        dying.gate.set()
+        for job in jobs:
+            with pytest.raises(EngineError):
+                sequence(job)
+        assert sequence(submit(model, random_signal(100))) == expected_sequence(random_signal(100))
+    assert b'fiveways_engine_restarts_total{model="tiny"} 1.0' in metrics.page()
+
+
 def test_what_a_device_says_when_it_is_waited_for_is_answered_and_the_engine_goes_on() -> None:
     signal = random_signal(500)
     with working(FailingCaller("wait", 1, RuntimeError("CUDA error: the launch timed out"))) as model:
