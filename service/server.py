@@ -167,7 +167,8 @@ class SignalledServer(uvicorn.Server):
         except UnknownModelError as error:
             raise ServeError(str(error), USED_WRONGLY) from error
         except (ModelError, UnprovenError, EngineError) as error:
-            raise ServeError(f"{service.settings.model}: {error}", FAILED) from error
+            name = service.settings.model or "the default model"
+            raise ServeError(f"{name}: {error}", FAILED) from error
         return True
 
     async def _end(self, first: int) -> int:
