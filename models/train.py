@@ -273,7 +273,7 @@ def _optimisers(parameters: Sequence[nn.Parameter], learning_rate: float) -> lis
 
     Muon (Jordan et al. 2024) makes each step of a matrix orthogonal, so that all its directions are learned
     at the same pace; scaled as by Liu et al. (2025), its steps are as large as AdamW's. From the same first
-    weights and examples, it came in half the steps to where AdamW came (docs/TRAINING.md).
+    weights and examples, it came in some 300 steps to where AdamW came in 500 (docs/TRAINING.md).
     """
     matrices = [parameter for parameter in parameters if parameter.ndim == 2]
     others = [parameter for parameter in parameters if parameter.ndim != 2]
