@@ -16,7 +16,7 @@ from models.weights import load_network
 from reads.atomic import replacing
 
 ZOO = Path(__file__).parent / "zoo"
-DEFAULT = "r9.4.1_fast@v2"
+DEFAULT = "r9.4.1_fast@v3"
 
 
 def names() -> list[str]:

@@ -61,7 +61,7 @@ ANSWER = {
 }
 ANSWER_EXAMPLE = {
     "id": "example",
-    "model_name": "r9.4.1_fast@v2",
+    "model_name": "r9.4.1_fast@v3",
     "model_version": "1",
     "outputs": [
         {"name": "SEQUENCE", "datatype": "BYTES", "shape": [1], "data": ["ACGT"]},
@@ -87,7 +87,7 @@ def inference_path(operation: str) -> dict[str, Any]:
                     "in": "path",
                     "required": True,
                     "schema": {"type": "string"},
-                    "example": "r9.4.1_fast@v2",
+                    "example": "r9.4.1_fast@v3",
                 },
                 {
                     "name": JSON_LENGTH,

@@ -13,7 +13,7 @@ PARAMETERS = {
     "model": (
         "The model to call with; the default one where it is not said.",
         {"type": "string"},
-        "r9.4.1_fast@v2",
+        "r9.4.1_fast@v3",
     ),
     "read_id": (
         "The read's name, which its answer carries; the request's id where it is not said.",
@@ -200,7 +200,7 @@ def _file(media_type: str, name: str, what: str) -> dict[str, Any]:
 
 def _call() -> dict[str, Any]:
     call = {
-        "model": "r9.4.1_fast@v2",
+        "model": "r9.4.1_fast@v3",
         "read_id": "example",
         "samples": 36,
         "bases": 4,

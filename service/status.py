@@ -15,7 +15,7 @@ from service.service import Service
 class ModelDescription(BaseModel):
     """A model that is served."""
 
-    name: str = Field(examples=["r9.4.1_fast@v2"])
+    name: str = Field(examples=["r9.4.1_fast@v3"])
     default: bool = Field(description="Whether it is what requests get that name no model.")
     sample_rate: float = Field(description="The sample rate of the reads it takes [Hz]; 0 where any will do.")
     chunk_samples: int = Field(description="Samples in a chunk: a shorter read costs as much as one.")

@@ -224,5 +224,5 @@ def test_the_model_of_a_configmap_is_the_one_that_the_kustomization_makes(
 
 
 def test_the_default_model_fits_a_configmap() -> None:
-    files = list(find("r9.4.1_fast@v2").iterdir())
+    files = list(find("r9.4.1_fast@v3").iterdir())
     assert sum(file.stat().st_size for file in files if file.suffix in {".toml", ".safetensors"}) < 2**20

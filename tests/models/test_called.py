@@ -63,4 +63,4 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_names_tell_calls_from_models() -> None:
     assert holds_calls(Path("x.FASTQ.gz"))
     assert holds_calls(Path("x.bam"))
-    assert not holds_calls(Path("r9.4.1_fast@v2"))
+    assert not holds_calls(Path("r9.4.1_fast@v3"))

@@ -62,7 +62,7 @@ def test_a_model_is_evaluated_on_reads(folder: Path, simulated: list[SimulatedRe
     found = json.loads(result.stdout)
     (figures,) = found["evaluations"]
     assert found["comparison"] is None
-    assert figures["name"] == "r9.4.1_fast@v2"
+    assert figures["name"] == "r9.4.1_fast@v3"
     assert figures["summary"]["reads"] == len(simulated)
     assert figures["summary"]["mapped"] >= len(simulated) - 1
     assert 0.75 < figures["summary"]["identity_median"] <= 1.0
@@ -133,7 +133,7 @@ def test_a_read_at_another_rate_costs_itself_alone(
     (tmp_path / "ref.fa").write_text((folder / "ref.fa").read_text())
     result = run(tmp_path, "--json")
     assert result.exit_code == 1
-    assert "sampled at 5000 Hz, r9.4.1_fast@v2 takes 4000 Hz" in result.stderr
+    assert "sampled at 5000 Hz, r9.4.1_fast@v3 takes 4000 Hz" in result.stderr
     assert json.loads(result.stdout)["evaluations"][0]["summary"]["reads"] == 1
 
 

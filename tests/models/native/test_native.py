@@ -214,7 +214,7 @@ def test_other_families_are_left_to_pytorch() -> None:
 
 
 def test_the_default_model_is_of_the_family() -> None:
-    directory = Path(__file__).parents[3] / "models/zoo/r9.4.1_fast@v2"
+    directory = Path(__file__).parents[3] / "models/zoo/r9.4.1_fast@v3"
     found = pack(Network(load_config(directory).layers).eval())
     assert [layer.is_narrow for layer in found.convolutions] == [True, True, False]
     assert [layer.reverse for layer in found.recurrent] == [True, False, True, False, True]  # type: ignore[union-attr]
