@@ -120,23 +120,24 @@ def best_path(log_posterior, came, moves, path):  # type: ignore[no-untyped-def]
 
 def posteriors(scores: Floats, blank: float) -> Floats:
     """Return the posterior of each transition, float32 [T, S, 5], of one chunk's scores [T, S, 4 or 5]."""
-    steps, states, _ = scores.shape
-    w, stay = weights(scores, blank)
-    alpha = np.empty((steps + 1, states), np.float32)
-    out = np.empty((steps, states, 5), np.float32)
-    forward(w, stay, alpha, np.empty(steps, np.float32))
-    backward(w, stay, alpha, out)
-    return out
+    return transitions(*weights(scores, blank))[0]
 
 
 def log_partition(scores: Floats, blank: float) -> float:
     """Return the log of the sum over all paths of exp(path score), for one chunk's scores."""
-    steps, states, _ = scores.shape
-    w, stay = weights(scores, blank)
-    norms = np.empty(steps, np.float32)
-    forward(w, stay, np.empty((steps + 1, states), np.float32), norms)
-    highest = _highest(scores, blank)
-    return float(np.log(norms.astype(np.float64)).sum() + highest.sum(dtype=np.float64) + np.log(states))
+    _, log_z = transitions(*weights(scores, blank))
+    return log_z + float(_highest(scores, blank).sum(dtype=np.float64))
+
+
+def transitions(w: Floats, stay: Floats) -> tuple[Floats, float]:
+    """Return, of one chunk's `weights`, the posterior of each transition, float32 [T, S, 5], and the log of
+    the sum over all paths of the product of their weights."""
+    steps, states, _ = w.shape
+    alpha, norms = np.empty((steps + 1, states), np.float32), np.empty(steps, np.float32)
+    posterior = np.empty((steps, states, 5), np.float32)
+    forward(w, stay, alpha, norms)
+    backward(w, stay, alpha, posterior)
+    return posterior, float(np.log(norms.astype(np.float64)).sum() + np.log(states))
 
 
 def _highest(scores: Floats, blank: float) -> Floats:

@@ -111,11 +111,7 @@ def chunk_loss(
     low, high = bounds or _reachable(steps, n)
     # The highest score of each step, which weights leave out, is in both partition functions.
     w, stay = crf.weights(scores, blank)
-    alpha, norms = np.empty((steps + 1, states), np.float32), np.empty(steps, np.float32)
-    crf.forward(w, stay, alpha, norms)
-    log_z = np.log(norms.astype(np.float64)).sum() + np.log(states)
-    posterior = np.empty((steps, states, 5), np.float32)
-    crf.backward(w, stay, alpha, posterior)
+    posterior, log_z = crf.transitions(w, stay)
     gradient = posterior[:, :, 5 - width :].copy()
     log_sequence = _constrained(w, stay, visited, drops, low, high, gradient)
     if not np.isfinite(log_sequence):
