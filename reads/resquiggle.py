@@ -22,9 +22,8 @@ JUNK = np.float32(0.2)
 adapter is shared out among the first bases, whose dwell may be long at little cost."""
 WORST = np.float32(-8.0)
 """No single sample counts for more than being four SDs off: spikes must not bend the path."""
-
-
 _NEVER = np.float32(-1e30)
+"""The score of what cannot be; finite, that sums of it are numbers."""
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -68,7 +67,7 @@ def _viterbi(  # type: ignore[no-untyped-def]
             previous[1 + shift : 1 + shift + width], previous[shift : shift + width],
             stay, advance, worst, current[1 : 1 + width], came[t],
         )  # fmt: skip
-        if start == 0 and (t == 0 or junk * t > max(previous[1] + stay, _NEVER)):
+        if start == 0 and junk * t > previous[1] + stay:
             z = (signal[t] - means[0]) * inv_sds[0]
             current[1] = junk * t + max(np.float32(-0.5) * z * z - log_sds[0], worst)
             came[t, 0] = 2
