@@ -26,6 +26,7 @@ from benchmarks.measure import (
     Section,
     at_least,
     at_most,
+    chosen,
     end_in_order,
     interleave,
     machine,
@@ -284,9 +285,7 @@ def main(
 ) -> None:
     """Measure the peers on this machine."""
     end_in_order()
-    wanted = only.split(",") if only else list(SERVERS)
-    if unknown := [name for name in wanted if name not in SERVERS]:
-        raise typer.BadParameter(f"--only: {', '.join(unknown)} is none of {', '.join(SERVERS)}")
+    wanted = chosen(only, SERVERS)
     scope = QUICK if quick else Scope()
     if rounds:
         scope = replace(scope, rounds=rounds)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -184,6 +185,15 @@ def machine() -> dict[str, Any]:
         "load": round(psutil.getloadavg()[0], 2),
         "measured": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def chosen(only: str, names: Sequence[str]) -> list[str]:
+    """Return which of `names` the option --only says, with commas between: all, where it says none. Raises
+    BadParameter."""
+    wanted = only.split(",") if only else list(names)
+    if unknown := [name for name in wanted if name not in names]:
+        raise typer.BadParameter(f"--only: {', '.join(unknown)} is none of {', '.join(names)}")
+    return wanted
 
 
 def end_in_order() -> None:

@@ -25,6 +25,7 @@ from benchmarks.measure import (
     Spread,
     at_least,
     at_most,
+    chosen,
     end_in_order,
     interleave,
     machine,
@@ -297,9 +298,7 @@ def main(
 ) -> None:
     """Measure the service on this machine."""
     end_in_order()
-    wanted = only.split(",") if only else list(PARTS)
-    if unknown := [part for part in wanted if part not in PARTS]:
-        raise typer.BadParameter(f"--only: {', '.join(unknown)} is none of {', '.join(PARTS)}")
+    wanted = chosen(only, list(PARTS))
     scope = QUICK if quick else Scope()
     if rounds:
         scope = replace(scope, rounds=rounds)

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.measure import KEPT_AT, Finding, Section, aims_section, at_most, markdown, show
+from benchmarks.measure import KEPT_AT, Finding, Section, aims_section, at_most, chosen, markdown, show
 from benchmarks.plots import write_plots
 
 BENCHMARKS = ("ceilings", "engine", "serving", "comparison", "loadgen_cost")
@@ -177,9 +177,7 @@ def main(
     out: Annotated[Path | None, typer.Option(help="Where to write; results/speed/TIME unless told.")] = None,
 ) -> None:
     """Run them all."""
-    wanted = only.split(",") if only else list(BENCHMARKS)
-    if unknown := [name for name in wanted if name not in BENCHMARKS]:
-        raise typer.BadParameter(f"--only: {', '.join(unknown)} is none of {', '.join(BENCHMARKS)}")
+    wanted = chosen(only, BENCHMARKS)
     folder = out or Path("results") / "speed" / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     folder.mkdir(parents=True, exist_ok=True)
     parts: dict[str, Part] = {}
