@@ -1,17 +1,14 @@
 """What a client promises: an answer that is right in every part, or an error that says what is wrong."""
 
 import os
-import shutil
 import socket
-import ssl
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import missing
+from certificates import server_context
 from sandboxed import require_sandbox, run_in_sandbox
 from wire_server import TIMING, Reply, WireServer, right_answer, serving
 
@@ -218,15 +215,7 @@ def test_server_timing_is_read_as_it_is_written() -> None:
 
 
 def test_https_is_spoken_without_looking_at_certificates(tmp_path: Path) -> None:
-    openssl = shutil.which("openssl") or missing("openssl")
-    certificate = str(tmp_path / "certificate.pem")
-    made = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=fiveways")
-    subprocess.run(
-        [openssl, *made, "-keyout", certificate, "-out", certificate], check=True, capture_output=True
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with serving(tls=context) as server, BasecallClient(server.url) as client:
+    with serving(tls=server_context(tmp_path)) as server, BasecallClient(server.url) as client:
         assert client.basecall(BODY).bases == 100
 
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +15,7 @@ import httpx
 import numpy as np
 import psutil
 import pytest
-from conftest import missing
+from certificates import make_certificate
 from live_service import WAIT_S, random_signal, read_of
 
 from reads.arrow_stream import reads_to_stream
@@ -183,10 +182,7 @@ def test_the_memory_for_signal_is_bounded_under_a_flood_of_bombs() -> None:
 
 
 def test_a_certificate_makes_it_https_and_half_of_one_is_used_wrongly(tmp_path: Path) -> None:
-    certificate, key = (str(tmp_path / name) for name in ("cert.pem", "key.pem"))
-    openssl = shutil.which("openssl") or missing("openssl")
-    made = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost")
-    subprocess.run([openssl, *made, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    certificate, key = map(str, make_certificate(tmp_path))
     with serve("--port", "0", "--tls-cert", certificate, FIVEWAYS_TLS_KEY=key) as (_, (url,)):
         assert url.startswith("https://127.0.0.1:")
         assert httpx.get(url + "/healthz", verify=False, timeout=WAIT_S).status_code == 200  # noqa: S501

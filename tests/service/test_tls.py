@@ -3,30 +3,20 @@
 import shutil
 import socket
 import ssl
-import subprocess
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-from conftest import missing
+from certificates import make_certificate
 from live_service import WAIT_S, Running, call, random_signal, serving, wait_for
 
 from service.server import ServeError
 from service.settings import Settings, SettingsError
 
 
-def make_certificate(folder: Path) -> dict[str, Path]:
-    openssl = shutil.which("openssl") or missing("openssl")
-    files = {"tls_cert": folder / "cert.pem", "tls_key": folder / "key.pem"}
-    made = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2")
-    named = ("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
-    subprocess.run(
-        [openssl, *made, *named, "-keyout", files["tls_key"], "-out", files["tls_cert"]],
-        check=True,
-        capture_output=True,
-    )
-    return files
+def certified(folder: Path) -> dict[str, Path]:
+    return dict(zip(("tls_cert", "tls_key"), make_certificate(folder), strict=True))
 
 
 def https(running: Running, trusted: Path) -> httpx.Client:
@@ -35,7 +25,7 @@ def https(running: Running, trusted: Path) -> httpx.Client:
 
 
 def test_calls_are_taken_over_tls_and_no_others(tmp_path: Path) -> None:
-    files = make_certificate(tmp_path)
+    files = certified(tmp_path)
     with serving(**files) as running, https(running, files["tls_cert"]) as client:
         signal = random_signal(2_000_000)
         assert call(client, signal).json()["samples"] == len(signal)
@@ -44,12 +34,12 @@ def test_calls_are_taken_over_tls_and_no_others(tmp_path: Path) -> None:
 
 
 def test_a_new_certificate_counts_for_new_connections(tmp_path: Path) -> None:
-    files = make_certificate(tmp_path)
+    files = certified(tmp_path)
     old = tmp_path / "old.pem"
     shutil.copy(files["tls_cert"], old)
     with serving(**files) as running, https(running, old) as before:
         assert before.get("/healthz").status_code == 200
-        make_certificate(tmp_path)
+        certified(tmp_path)
         with https(running, files["tls_cert"]) as client:
             assert client.get("/healthz").status_code == 200
         files["tls_cert"].write_text("half a certif")
@@ -60,7 +50,7 @@ def test_a_new_certificate_counts_for_new_connections(tmp_path: Path) -> None:
 
 
 def test_an_answer_that_is_not_taken_is_cut_off_over_tls_too(tmp_path: Path) -> None:
-    files = make_certificate(tmp_path)
+    files = certified(tmp_path)
     with serving(answer_s=0.3, **files) as running, socket.socket() as plain:
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         plain.settimeout(WAIT_S)
@@ -81,7 +71,7 @@ def test_an_answer_that_is_not_taken_is_cut_off_over_tls_too(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("spoilt", ["tls_cert", "tls_key"])
 def test_files_that_are_no_certificate_are_one_line(tmp_path: Path, spoilt: str) -> None:
-    files = make_certificate(tmp_path)
+    files = certified(tmp_path)
     files[spoilt].write_text("not PEM")
     with pytest.raises(ServeError, match=r"--tls-cert .* cannot be used: ") as refused, serving(**files):
         pass
@@ -89,7 +79,7 @@ def test_files_that_are_no_certificate_are_one_line(tmp_path: Path, spoilt: str)
 
 
 def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
-    files = make_certificate(tmp_path)
+    files = certified(tmp_path)
     with pytest.raises(SettingsError, match="belong together"):
         Settings(tls_cert=files["tls_cert"])
     with pytest.raises(SettingsError, match="--tls-key: there is no file"):

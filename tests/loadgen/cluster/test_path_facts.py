@@ -1,13 +1,10 @@
-import shutil
-import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path as File
 
 import live_service
 import pytest
 import wire_server
-from conftest import missing
+from certificates import server_context
 from wire_server import WireServer
 
 from loadgen.cluster.path_facts import path_facts, remote_of
@@ -114,15 +111,7 @@ def test_the_service_itself_tells_it_over_ipv4_and_ipv6_on_one_socket(ipv6: None
 
 
 def test_it_is_asked_over_tls_and_below_a_prefix_too(tmp_path: File) -> None:
-    openssl = shutil.which("openssl") or missing("openssl")
-    certificate = str(tmp_path / "certificate.pem")
-    made = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=fiveways")
-    subprocess.run(
-        [openssl, *made, "-keyout", certificate, "-out", certificate], check=True, capture_output=True
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with wire_server.serving(tls=context) as service:
+    with wire_server.serving(tls=server_context(tmp_path)) as service:
         path = Path("w/gateway", "w", "gateway", f"{service.url}/basecalls")
         facts = {fact.name: fact for fact in path_facts(path)}
     assert facts["SNAT"].value == "none"
