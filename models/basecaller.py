@@ -17,7 +17,7 @@ from models.caller import Caller, ChunkCall, Chunks
 from models.chunks import cut, stitch
 from models.config import ModelConfig
 from models.decode import chunk_calls, decode_chunk
-from models.device import LANES, device_engine
+from models.device import LANES, DeviceEngine, device_engine
 from models.errors import SampleRateError
 from models.native.native import NativeNetwork, native
 from models.network import Network
@@ -44,17 +44,17 @@ class Basecaller:
         """Take a fused network; `precise` keeps to PyTorch's float32 on devices that know a faster way, and
         `batch_rows` are the chunks of a GPU's batches, where not as many as are thought best."""
         self.config = config
-        self._engine = None
-        if device.type != "cpu":
-            self._engine = device_engine(network, config, device, precise=precise, rows=batch_rows)
-        self._network = network.to(device).eval()
+        self._network = network.eval()
+        self._engine: DeviceEngine | None = None
+        self._native: NativeNetwork | None = None
         # Recurrent steps are too small to share among cores: one single-threaded stream a core is faster,
         # and does not collapse when something else wants a core.
-        self._streams = 1 if device.type != "cpu" else usable_cores()
-        self._native: NativeNetwork | None = None
-        if device.type == "cpu":
+        self._streams = usable_cores()
+        if device.type != "cpu":
+            self._engine = device_engine(network, config, device, precise=precise, rows=batch_rows)
+        else:
             torch.set_num_threads(1)
-            self._native = None if precise else native(self._network)
+            self._native = None if precise else native(network)
         self._pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="basecall")
 
     @property

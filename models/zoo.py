@@ -65,9 +65,10 @@ def find_device(device: str) -> torch.device:
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(device)
-    except RuntimeError as error:
-        raise ModelError(f"device {device!r} is not one of auto, cpu, cuda, cuda:N") from error
-    if found.type not in {"cpu", "cuda"}:
+        known = found.type in {"cpu", "cuda"}
+    except RuntimeError:
+        known = False
+    if not known:
         raise ModelError(f"device {device!r} is not one of auto, cpu, cuda, cuda:N")
     if found.type == "cuda" and not (found.index or 0) < torch.cuda.device_count():
         raise ModelError(
