@@ -3,7 +3,9 @@
 A Deployment's pod is ready at once: the service is somebody else's, on loopback. A Job's pod runs its own
 command: locust as a master or as a worker, the relay beside the master, or a probe."""
 
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -19,6 +21,8 @@ from kube_api import KubeApi, Plain, running
 LOCUSTFILE = Path(__file__).parents[1] / "loadgen/basecall.py"
 PLAN_FOLDER, OBSERVATIONS = "/plan", "/tmp/observations.jsonl"  # noqa: S108 - those of the containers
 END_S = 30.0
+QUIET_PORTS = range(20000, 30000)
+"""Below those that Linux takes for connections (net.ipv4.ip_local_port_range)."""
 
 
 class Kubelet:
@@ -28,9 +32,7 @@ class Kubelet:
         self._folder = folder
         self._processes: dict[str, list[subprocess.Popen[bytes]]] = {}
         self._lock = threading.Lock()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
+        port = str(quiet_port())
         self._environment = {**os.environ, "LOCUST_MASTER_BIND_PORT": port, "LOCUST_MASTER_NODE_PORT": port}
 
     def __enter__(self) -> "Kubelet":
@@ -118,6 +120,16 @@ def _copy(api: KubeApi, pod: Plain, relay: "subprocess.Popen[bytes]") -> None:
 
 def _status(container: str, state: Plain) -> Plain:
     return {"name": container, "ready": "running" in state, "restartCount": 0, "state": state}
+
+
+def quiet_port() -> int:
+    """Return a free port that the kernel gives no connection of its own accord: a run listens on it again and
+    again, and makes many connections meanwhile."""
+    for port in random.sample(QUIET_PORTS, len(QUIET_PORTS)):
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("", port))
+            return port
+    raise AssertionError(f"no port of {QUIET_PORTS} is free")
 
 
 def overlays_for(port: int, folder: Path) -> Path:
